@@ -1,0 +1,18 @@
+//! The contract between agents, coordinators and operators.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`v1`] | the generated gRPC messages, clients and servers |
+//! | [`etcd`] | the part of etcd's API that the store speaks |
+
+#[allow(missing_docs, clippy::all)]
+pub mod v1 {
+    //! Generated from `proto/hamesh/v1.proto`, which documents every field.
+    tonic::include_proto!("hamesh.v1");
+}
+
+#[allow(missing_docs, clippy::all)]
+pub mod etcd {
+    //! Generated from `proto/etcd/etcd.proto`.
+    tonic::include_proto!("etcdserverpb");
+}
