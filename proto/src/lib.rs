@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`v1`] | the generated gRPC messages, clients and servers |
+//! | [`logging`] | journald fields, or lines for a person |
 //! | [`etcd`] | the part of etcd's API that the store speaks |
 
 #[allow(missing_docs, clippy::all)]
@@ -16,3 +17,5 @@ pub mod etcd {
     //! Generated from `proto/etcd/etcd.proto`.
     tonic::include_proto!("etcdserverpb");
 }
+
+pub mod logging;
