@@ -1,0 +1,17 @@
+# Each recipe is exactly what CI runs, or a command of its own that CI leaves out for its length.
+
+# Everything that CI runs
+ci:
+    .ci/run
+
+# The quick half: layout and lints
+lint:
+    tests/run fmt clippy
+
+# Unit, property and golden tests, the tidy tree
+test:
+    tests/run build test
+
+# Licences, advisories and sources of the dependencies (needs cargo-deny)
+deny:
+    cargo deny --locked check
