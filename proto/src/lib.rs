@@ -5,6 +5,12 @@
 //! | [`v1`] | the generated gRPC messages, clients and servers |
 //! | [`logging`] | journald fields, or lines for a person |
 //! | [`etcd`] | the part of etcd's API that the store speaks |
+//! | [`ids`], [`spiffe`] | names, and the identities made of them |
+//! | [`ca`], [`key`], [`leaf`], [`trust`] | issuing certificates, and checking them |
+//! | [`credentials`] | who a process is: key, certificate and trusted CAs, renewed in flight |
+//! | [`token`] | the single-use secret that lets a node enrol |
+//! | [`files`], [`pem_text`], [`hex`], [`random`], [`unix_time`] | the small parts underneath |
+//! | [`ports`] | who listens where |
 
 #[allow(
     missing_docs,
@@ -30,4 +36,18 @@ pub mod etcd {
     tonic::include_proto!("etcdserverpb");
 }
 
+pub mod ca;
+pub mod credentials;
+pub mod files;
+pub mod hex;
+pub mod ids;
+pub mod key;
+pub mod leaf;
 pub mod logging;
+pub mod pem_text;
+pub mod ports;
+pub mod random;
+pub mod spiffe;
+pub mod token;
+pub mod trust;
+pub mod unix_time;

@@ -1,0 +1,54 @@
+//! PEM files with one private key and its certificates.
+
+pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
+pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
+
+/// Why a text is not one private key with certificates. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// The text does not follow RFC 7468.
+    #[error("the file is not PEM text")]
+    Syntax,
+    /// No `PRIVATE KEY`, or more than one.
+    #[error("the file must hold exactly one PRIVATE KEY section")]
+    PrivateKey,
+    /// No `CERTIFICATE`.
+    #[error("the file holds no CERTIFICATE section")]
+    NoCertificate,
+    /// Neither a private key nor a certificate.
+    #[error("the file holds a section that is neither PRIVATE KEY nor CERTIFICATE")]
+    Unknown,
+    /// The private key is of another kind.
+    #[error(transparent)]
+    Key(#[from] crate::key::KeyError),
+}
+
+pub(crate) fn section(tag: &str, der: &[u8]) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new(tag, der), config)
+}
+
+/// A certificate as PEM text, for programs that read such files.
+pub fn certificate(der: &[u8]) -> String {
+    section(CERTIFICATE, der)
+}
+
+/// The private key and the certificates of `text`, in order; at least one certificate.
+pub(crate) fn parse(text: &str) -> Result<(crate::key::PrivateKey, Vec<Vec<u8>>), PemError> {
+    let mut keys = Vec::new();
+    let mut certificates = Vec::new();
+    for section in pem::parse_many(text).map_err(|_| PemError::Syntax)? {
+        match section.tag() {
+            PRIVATE_KEY => keys.push(zeroize::Zeroizing::new(section.into_contents())),
+            CERTIFICATE => certificates.push(section.into_contents()),
+            _ => return Err(PemError::Unknown),
+        }
+    }
+    let [key] = keys.as_slice() else {
+        return Err(PemError::PrivateKey);
+    };
+    if certificates.is_empty() {
+        return Err(PemError::NoCertificate);
+    }
+    Ok((crate::key::PrivateKey::from_pkcs8_der(key)?, certificates))
+}
