@@ -1,1 +1,26 @@
-//! Nothing yet.
+//! What a site is, and what changes between two of them.
+//!
+//! Everything here is a pure function of its arguments: no clock, file, socket or process, so that
+//! the lab, the coordinator and `coordctl` read one `site.yaml` in one way.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`site`] | the model of a site, its reading from YAML and its printing |
+//! | [`diagnostic`] | what is wrong with a document: where, what, and the nearest valid name |
+//! | [`plan`] | the steps between the desired site of before and of after |
+//! | [`edit`] | a changed role put into the document's own text, comments kept |
+//! | [`role`], [`names`] | the roles, and the names of networks and virtual addresses |
+
+pub mod diagnostic;
+pub mod edit;
+pub mod names;
+pub mod plan;
+pub mod role;
+pub mod site;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Position};
+pub use edit::with_role;
+pub use names::{NetworkName, VipName};
+pub use role::Role;
+pub use site::{Engine, Examined, LabOptions, Network, Node, Site, Vip};

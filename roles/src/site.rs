@@ -1,0 +1,151 @@
+//! The model of a site: its networks, virtual addresses and nodes.
+//!
+//! A [`Site`] is valid: [`Site::parse`] is the only way to one from text, and refuses a document
+//! with everything that is wrong in it at once. Printing a site (`Display`) gives a document that
+//! parses to the same site.
+//!
+//! Absent on purpose: serde. A derived reader stops at the first error and does not know where it
+//! stood.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use hamesh_proto::ids::{NodeId, SiteName};
+use ipnet::IpNet;
+
+use crate::diagnostic::Diagnostic;
+use crate::names::{NetworkName, VipName};
+use crate::role::Role;
+
+mod check;
+mod print;
+mod read;
+mod report;
+#[cfg(test)]
+mod tests;
+
+/// A whole site, as its operators want it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Its name, part of every identity: it cannot change once the site lives.
+    pub name: SiteName,
+    /// Its networks, none overlapping another.
+    pub networks: BTreeMap<NetworkName, Network>,
+    /// The network on which nodes talk to each other and to the coordinators.
+    pub management_network: NetworkName,
+    /// The nodes that run a coordinator, at least one.
+    pub coordinators: Vec<NodeId>,
+    /// The addresses that move between the nodes of a role.
+    pub vips: BTreeMap<VipName, Vip>,
+    /// Every node, each with an address in the management network.
+    pub nodes: BTreeMap<NodeId, Node>,
+}
+
+/// One network of the site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its addresses.
+    pub cidr: IpNet,
+}
+
+/// A virtual address and who may hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vip {
+    /// The addresses, at least one, held together.
+    pub addresses: Vec<IpAddr>,
+    /// The network they belong to.
+    pub network: NetworkName,
+    /// The role whose nodes may hold them.
+    pub role: Role,
+}
+
+/// One VM of the site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// What it is for, if anything yet.
+    pub role: Option<Role>,
+    /// Its address in each network it is on.
+    pub addresses: BTreeMap<NetworkName, IpAddr>,
+    /// How the lab runs it. A real site ignores this.
+    pub lab: LabOptions,
+}
+
+/// How the lab runs a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LabOptions {
+    /// What the node is.
+    pub engine: Engine,
+    /// The memory it is given, in MiB; the lab's own choice if not said.
+    pub memory_mib: Option<u32>,
+}
+
+/// What a lab node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// A systemd-nspawn container on the host's kernel.
+    #[default]
+    Nspawn,
+    /// User-Mode Linux: a kernel of its own.
+    Uml,
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Engine; 2] = [Engine::Nspawn, Engine::Uml];
+
+    /// The name in `site.yaml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Engine::Nspawn => "nspawn",
+            Engine::Uml => "uml",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A document read: the site or all that is wrong, and what is only doubtful.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// The site, or every error of the document in the order of the text.
+    pub site: Result<Site, Vec<Diagnostic>>,
+    /// What is allowed and probably not meant. The site works without it being mended.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Site {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it, in the order of the text (at most 100 faults).
+    pub fn parse(yaml: &str) -> Result<Site, Vec<Diagnostic>> {
+        Site::examine(yaml).site
+    }
+
+    /// Reads a document and says what is doubtful in it too.
+    pub fn examine(yaml: &str) -> Examined {
+        read::examine(yaml)
+    }
+
+    /// The management address of a node of this site.
+    pub fn management_address(&self, node: &NodeId) -> Option<IpAddr> {
+        self.nodes
+            .get(node)?
+            .addresses
+            .get(&self.management_network)
+            .copied()
+    }
+
+    /// The nodes with this role, in the order of their names.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &NodeId> {
+        self.nodes
+            .iter()
+            .filter(move |(_, node)| node.role == Some(role))
+            .map(|(id, _)| id)
+    }
+}

@@ -1,0 +1,222 @@
+//! What must hold between the parts of a document: names that refer to something, addresses that
+//! belong where they stand and to one owner only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::read::Draft;
+use super::report::Report;
+use crate::names::{NetworkName, VipName};
+use crate::role::Role;
+
+/// Tells every contradiction within `draft`.
+pub(super) fn check(draft: &mut Draft) {
+    let mut report = std::mem::take(&mut draft.report);
+    let checker = Checker {
+        draft,
+        report: &mut report,
+        owners: BTreeMap::new(),
+    };
+    checker.run();
+    draft.report = report;
+}
+
+struct Checker<'d> {
+    draft: &'d Draft,
+    report: &'d mut Report,
+    /// Who has each address: the path in the document.
+    owners: BTreeMap<IpAddr, String>,
+}
+
+impl Checker<'_> {
+    fn run(mut self) {
+        self.networks();
+        self.management();
+        self.nodes();
+        self.vips();
+        self.coordinators();
+    }
+
+    fn networks(&mut self) {
+        let networks = &self.draft.networks;
+        for (i, (name, network)) in networks.iter().enumerate() {
+            let path = format!("networks.{name}.cidr");
+            let first = network.cidr.network();
+            if first.is_multicast() || first.is_loopback() || first.is_unspecified() {
+                let message = format!("`{}` is no network for nodes", network.cidr);
+                self.report.error(&path, message, None);
+            }
+            for (other, earlier) in networks.iter().take(i) {
+                if overlap(&network.cidr, &earlier.cidr) {
+                    let message = format!("overlaps network `{other}` ({})", earlier.cidr);
+                    let hint = Some("every address must belong to one network".into());
+                    self.report.error(&path, message, hint);
+                }
+            }
+        }
+        if networks.is_empty() && self.report.says("networks") {
+            self.none_given("networks", "a site needs at least one network");
+        }
+    }
+
+    fn management(&mut self) {
+        if let Some(network) = &self.draft.management_network {
+            self.known_network("management_network", network);
+        }
+    }
+
+    fn nodes(&mut self) {
+        let draft = self.draft;
+        for (name, node) in &draft.nodes {
+            let path = format!("nodes.{name}.addresses");
+            for (network, address) in &node.addresses {
+                let path = format!("{path}.{network}");
+                if self.known_network(&path, network) {
+                    self.within(&path, *address, network);
+                }
+                self.own(path, *address);
+            }
+            let Some(management) = &draft.management_network else {
+                continue;
+            };
+            let known = draft.networks.contains_key(management);
+            if known
+                && self.report.says(&path)
+                && !self.report.says(&format!("{path}.{management}"))
+            {
+                let message = format!("no address in the management network `{management}`");
+                self.report
+                    .error(&path, message, Some(format!("add `{management}: ADDRESS`")));
+            }
+        }
+        if draft.nodes.is_empty() && self.report.says("nodes") {
+            self.none_given("nodes", "a site needs at least one node");
+        }
+    }
+
+    fn vips(&mut self) {
+        let draft = self.draft;
+        for (name, vip) in &draft.vips {
+            let path = format!("vips.{name}.address");
+            let network = vip.network.as_ref();
+            let network =
+                network.filter(|n| self.known_network(&format!("vips.{name}.network"), n));
+            for address in &vip.addresses {
+                if let Some(network) = network {
+                    self.within(&path, *address, network);
+                }
+                self.own(path.clone(), *address);
+            }
+            if vip.addresses.is_empty() && self.report.says(&path) {
+                self.none_given(&path, "a virtual address needs at least one address");
+            }
+            if let Some((network, role)) = vip.network.as_ref().zip(vip.role) {
+                self.holders(name, network, role);
+            }
+        }
+    }
+
+    /// A virtual address that nobody could hold is doubtful, not wrong: sites grow step by step.
+    fn holders(&mut self, name: &VipName, network: &NetworkName, role: Role) {
+        let path = format!("vips.{name}.role");
+        let mut nodes = self
+            .draft
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.role == Some(role));
+        if nodes.clone().next().is_none() {
+            let message = format!("no node has the role `{role}`: nobody can hold this address");
+            self.report.warn(&path, message, None);
+        } else if let Some((node, _)) = nodes.find(|(_, n)| !n.addresses.contains_key(network)) {
+            let message = format!(
+                "`{node}` has the role `{role}` but no address in `{network}`: \
+                 it cannot hold `{name}`"
+            );
+            self.report.warn(&path, message, None);
+        }
+    }
+
+    fn coordinators(&mut self) {
+        let draft = self.draft;
+        let mut seen = BTreeSet::new();
+        for (i, name) in draft.coordinators.iter().enumerate() {
+            let path = format!("coordinators[{i}]");
+            if !self.report.says(&format!("nodes.{name}")) {
+                let nodes = draft.nodes.keys().map(AsRef::as_ref);
+                self.report.unknown(&path, "node", name.as_ref(), nodes);
+            }
+            if !seen.insert(name) {
+                self.report
+                    .error(&path, format!("`{name}` is listed twice"), None);
+            }
+        }
+        if draft.coordinators.is_empty() && self.report.says("coordinators") {
+            self.none_given("coordinators", "a site needs at least one coordinator");
+        }
+    }
+
+    /// Unless what was given could not be read, which has been told.
+    fn none_given(&mut self, path: &str, message: &str) {
+        if !self.report.faulty(path) {
+            self.report.error(path, message.into(), None);
+        }
+    }
+
+    /// Says nothing of a site without any network: that has been told.
+    fn known_network(&mut self, path: &str, network: &NetworkName) -> bool {
+        let known = self.draft.networks.contains_key(network);
+        let told = self.report.says(&format!("networks.{network}"));
+        if !known && !told && !self.draft.networks.is_empty() {
+            let networks = self.draft.networks.keys().map(AsRef::as_ref);
+            self.report
+                .unknown(path, "network", network.as_ref(), networks);
+        }
+        known
+    }
+
+    fn within(&mut self, path: &str, address: IpAddr, network: &NetworkName) {
+        let Some(cidr) = self.draft.networks.get(network).map(|network| network.cidr) else {
+            return;
+        };
+        let message = if !cidr.contains(&address) {
+            format!("{address} is not in network `{network}` ({cidr})")
+        } else if is_network_address(&cidr, address) {
+            format!("{address} is the address of network `{network}` ({cidr}) itself")
+        } else if is_broadcast_address(&cidr, address) {
+            format!("{address} is the broadcast address of network `{network}` ({cidr})")
+        } else {
+            return;
+        };
+        self.report.error(path, message, None);
+    }
+
+    fn own(&mut self, path: String, address: IpAddr) {
+        match self.owners.get(&address) {
+            None => {
+                self.owners.insert(address, path);
+            }
+            Some(owner) => {
+                let first = self.report.position(owner);
+                let message = format!("{address} belongs to {owner} already (at {first})");
+                self.report.error(&path, message, None);
+            }
+        }
+    }
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+/// In networks of one or two addresses (RFC 3021, RFC 6164) every address is a host's.
+fn is_network_address(cidr: &IpNet, address: IpAddr) -> bool {
+    cidr.prefix_len() + 1 < cidr.max_prefix_len() && address == cidr.network()
+}
+
+fn is_broadcast_address(cidr: &IpNet, address: IpAddr) -> bool {
+    address.is_ipv4()
+        && cidr.prefix_len() + 1 < cidr.max_prefix_len()
+        && address == cidr.broadcast()
+}

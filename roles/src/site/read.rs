@@ -1,0 +1,280 @@
+//! From the YAML tree to a draft: every key known, every value of its type.
+//!
+//! A draft holds whatever could be read; what it lacks has been reported.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use hamesh_proto::ids::{NodeId, SiteName};
+use ipnet::IpNet;
+
+use super::report::Report;
+use super::{Engine, Examined, LabOptions, Network, Node, Site, Vip, check};
+use crate::names::{NetworkName, VipName};
+use crate::role::Role;
+use crate::yaml::{self, Kind, Value};
+
+/// What could be read.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) name: Option<SiteName>,
+    pub(super) networks: BTreeMap<NetworkName, Network>,
+    pub(super) management_network: Option<NetworkName>,
+    pub(super) coordinators: Vec<NodeId>,
+    pub(super) vips: BTreeMap<VipName, DraftVip>,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) report: Report,
+}
+
+/// A [`Vip`] that may lack parts.
+pub(super) struct DraftVip {
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) network: Option<NetworkName>,
+    pub(super) role: Option<Role>,
+}
+
+const REQUIRED: [&str; 5] = [
+    "site",
+    "networks",
+    "management_network",
+    "coordinators",
+    "nodes",
+];
+const KNOWN: [&str; 6] = [
+    "site",
+    "networks",
+    "management_network",
+    "coordinators",
+    "vips",
+    "nodes",
+];
+/// The least memory that boots a Debian.
+const LEAST_MEMORY_MIB: u32 = 64;
+
+/// Reads, checks and finishes a document.
+pub(super) fn examine(text: &str) -> Examined {
+    let mut draft = Draft::default();
+    match yaml::load(text) {
+        Err(faults) => {
+            return Examined {
+                site: Err(faults),
+                warnings: Vec::new(),
+            };
+        }
+        Ok(None) => {
+            let hint = format!(
+                "a site has {}",
+                REQUIRED.map(|key| format!("`{key}`")).join(", ")
+            );
+            draft
+                .report
+                .error("", "the document is empty".into(), Some(hint));
+        }
+        Ok(Some(root)) => {
+            if draft.read(&root).is_some() {
+                check::check(&mut draft);
+            }
+        }
+    }
+    draft.finish()
+}
+
+impl Draft {
+    /// `None`: the document is not even a mapping.
+    fn read(&mut self, root: &Value) -> Option<()> {
+        let fields = self.report.fields("", root, &KNOWN)?;
+        self.report.require("", &fields, &REQUIRED);
+        if let Some(value) = fields.get("site") {
+            self.name = self.report.name("site", value);
+        }
+        if let Some(value) = fields.get("networks") {
+            for (name, path, value) in self.report.entries("networks", value) {
+                self.read_network(name, &path, value);
+            }
+        }
+        if let Some(value) = fields.get("management_network") {
+            self.management_network = self.report.name("management_network", value);
+        }
+        if let Some(value) = fields.get("coordinators") {
+            self.coordinators = self.report.list("coordinators", value, Report::name);
+        }
+        if let Some(value) = fields.get("vips") {
+            for (name, path, value) in self.report.entries("vips", value) {
+                self.read_vip(name, &path, value);
+            }
+        }
+        if let Some(value) = fields.get("nodes") {
+            for (name, path, value) in self.report.entries("nodes", value) {
+                // A node with a fault is a node still: others may refer to it.
+                let node = self.read_node(&path, value);
+                self.nodes.insert(name, node);
+            }
+        }
+        Some(())
+    }
+
+    fn read_network(&mut self, name: NetworkName, path: &str, value: &Value) {
+        let Some(fields) = self.report.fields(path, value, &["cidr"]) else {
+            return;
+        };
+        self.report.require(path, &fields, &["cidr"]);
+        let Some(value) = fields.get("cidr") else {
+            return;
+        };
+        let path = format!("{path}.cidr");
+        let Some(text) = self.report.text(&path, value) else {
+            return;
+        };
+        match text.parse::<IpNet>() {
+            Ok(cidr) if cidr.trunc() != cidr => {
+                let hint = Some(format!("did you mean `{}`?", cidr.trunc()));
+                let message = format!("`{cidr}` is an address in a network, not a network");
+                self.report.error(&path, message, hint);
+            }
+            Ok(cidr) => {
+                self.networks.insert(name, Network { cidr });
+            }
+            Err(_) => {
+                let hint = "write its first address and its length: 10.0.0.0/24, fd00:1::/64";
+                self.report.error(
+                    &path,
+                    format!("`{text}` is not a network"),
+                    Some(hint.into()),
+                );
+            }
+        }
+    }
+
+    fn read_vip(&mut self, name: VipName, path: &str, value: &Value) {
+        let keys = ["address", "network", "role"];
+        let mut vip = DraftVip {
+            addresses: Vec::new(),
+            network: None,
+            role: None,
+        };
+        if let Some(fields) = self.report.fields(path, value, &keys) {
+            self.report.require(path, &fields, &keys);
+            if let Some(value) = fields.get("address") {
+                let path = format!("{path}.address");
+                vip.addresses = match &value.kind {
+                    Kind::List(_) => self.report.list(&path, value, Report::address),
+                    Kind::Text { .. } | Kind::Map(_) => {
+                        self.report.address(&path, value).into_iter().collect()
+                    }
+                };
+            }
+            if let Some(value) = fields.get("network") {
+                vip.network = self.report.name(&format!("{path}.network"), value);
+            }
+            if let Some(value) = fields.get("role") {
+                vip.role = self.report.role(&format!("{path}.role"), value);
+            }
+        }
+        self.vips.insert(name, vip);
+    }
+
+    fn read_node(&mut self, path: &str, value: &Value) -> Node {
+        let mut node = Node {
+            role: None,
+            addresses: BTreeMap::new(),
+            lab: LabOptions::default(),
+        };
+        let known = ["role", "addresses", "lab"];
+        let Some(fields) = self.report.fields(path, value, &known) else {
+            return node;
+        };
+        self.report.require(path, &fields, &["addresses"]);
+        if let Some(value) = fields.get("role") {
+            node.role = self.report.role_or_none(&format!("{path}.role"), value);
+        }
+        if let Some(value) = fields.get("addresses") {
+            let entries = self.report.entries(&format!("{path}.addresses"), value);
+            for (network, path, value) in entries {
+                if let Some(address) = self.report.address(&path, value) {
+                    node.addresses.insert(network, address);
+                }
+            }
+        }
+        if let Some(value) = fields.get("lab") {
+            node.lab = self.read_lab(&format!("{path}.lab"), value);
+        }
+        node
+    }
+
+    fn read_lab(&mut self, path: &str, value: &Value) -> LabOptions {
+        let mut lab = LabOptions::default();
+        let known = ["engine", "memory_mib"];
+        let Some(fields) = self.report.fields(path, value, &known) else {
+            return lab;
+        };
+        if let Some(value) = fields.get("engine") {
+            let path = format!("{path}.engine");
+            if let Some(text) = self.report.text(&path, value) {
+                match Engine::ALL.into_iter().find(|engine| engine.name() == text) {
+                    Some(engine) => lab.engine = engine,
+                    None => {
+                        self.report
+                            .unknown(&path, "engine", text, Engine::ALL.map(Engine::name));
+                    }
+                }
+            }
+        }
+        if let Some(value) = fields.get("memory_mib") {
+            let path = format!("{path}.memory_mib");
+            if let Some(text) = self.report.text(&path, value) {
+                lab.memory_mib = text.parse().ok().filter(|mib| *mib >= LEAST_MEMORY_MIB);
+                if lab.memory_mib.is_none() {
+                    let hint = format!("write MiB as a whole number, {LEAST_MEMORY_MIB} or more");
+                    self.report
+                        .error(&path, format!("`{text}` is not a memory size"), Some(hint));
+                }
+            }
+        }
+        lab
+    }
+
+    /// The site, if nothing was wrong.
+    fn finish(self) -> Examined {
+        let (errors, warnings) = self.report.finish();
+        if !errors.is_empty() {
+            return Examined {
+                site: Err(errors),
+                warnings,
+            };
+        }
+        let name = self
+            .name
+            .expect("a document without a fault names its site");
+        let management_network = self
+            .management_network
+            .expect("a document without a fault names this network");
+        let vips = self.vips.into_iter().map(|(name, vip)| {
+            let network = vip
+                .network
+                .expect("a virtual address without a fault has a network");
+            let role = vip
+                .role
+                .expect("a virtual address without a fault has a role");
+            (
+                name,
+                Vip {
+                    addresses: vip.addresses,
+                    network,
+                    role,
+                },
+            )
+        });
+        let site = Site {
+            name,
+            management_network,
+            vips: vips.collect(),
+            networks: self.networks,
+            coordinators: self.coordinators,
+            nodes: self.nodes,
+        };
+        Examined {
+            site: Ok(site),
+            warnings,
+        }
+    }
+}
