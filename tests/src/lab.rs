@@ -1,0 +1,71 @@
+//! The lab, driven by its own command as a person would.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+/// The `hamesh-lab` program of this build.
+#[derive(Debug, Clone)]
+pub struct Lab {
+    program: PathBuf,
+}
+
+impl Lab {
+    /// The program beside the one that runs now, or in the workspace's target folder.
+    pub fn of_this_build() -> Result<Self> {
+        let here = std::env::current_exe().context("cannot tell which program this is")?;
+        let program = here
+            .ancestors()
+            .skip(1)
+            .map(|folder| folder.join("hamesh-lab"))
+            .find(|program| program.is_file())
+            .context("hamesh-lab is not built: cargo build --release --workspace")?;
+        Ok(Self { program })
+    }
+
+    /// Runs one command of the lab and gives what it printed, whatever its exit code.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
+        Command::new(&self.program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", self.program.display()))
+    }
+
+    /// Runs one command of the lab that must succeed, and gives its standard output.
+    pub fn must<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
+        let arguments: Vec<_> = arguments
+            .into_iter()
+            .map(|a| a.as_ref().to_owned())
+            .collect();
+        let output = self.run(&arguments)?;
+        ensure!(
+            output.status.success(),
+            "hamesh-lab {arguments:?} ended with {}:\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a shell script on a node; it must succeed. Gives its standard output.
+    pub fn sh(&self, node: &str, script: &str) -> Result<String> {
+        self.must(["exec", node, "--", "sh", "-euc", script])
+    }
+
+    /// The names of the nodes.
+    pub fn nodes(&self) -> Result<Vec<String>> {
+        let list: Value = serde_json::from_str(&self.must(["list", "--output", "json"])?)
+            .context("`hamesh-lab list --output json` is not JSON")?;
+        let nodes = list.as_array().context("`hamesh-lab list` is not a list")?;
+        nodes
+            .iter()
+            .map(|node| Some(node.get("node").or(node.get("name"))?.as_str()?.to_owned()))
+            .collect::<Option<_>>()
+            .context("a node without a name in `hamesh-lab list`")
+    }
+}
