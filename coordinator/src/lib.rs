@@ -1,1 +1,18 @@
-//! Nothing yet.
+//! The coordinator: keeps the desired state and the identities of a site, tells each agent its
+//! part of it, and tells operators how the site is.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`store`] | etcd behind a small trait, and its twin in memory |
+//! | [`records`] | the store's keys and values |
+//! | [`ledger`] | changes with their events, exactly once |
+//! | [`init`] | a site's first files |
+//! | [`liveness`] | pure: whether a node is alive, and why |
+//! | [`clock`] | the wall clock as a value |
+
+pub mod clock;
+pub mod init;
+pub mod ledger;
+pub mod liveness;
+pub mod records;
+pub mod store;

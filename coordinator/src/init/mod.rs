@@ -1,0 +1,2 @@
+//! A site's first files.
+pub mod store_tls;

@@ -1,0 +1,61 @@
+//! The store's keys.
+//!
+//! | key | value |
+//! |---|---|
+//! | `/hamesh/v1/state/site` | [`SiteRecord`](super::SiteRecord): written once |
+//! | `/hamesh/v1/state/epoch` | [`EpochRecord`](super::EpochRecord) |
+//! | `/hamesh/v1/state/desired` | [`DesiredRecord`](super::DesiredRecord) |
+//! | `/hamesh/v1/state/gossip` | [`GossipRecord`](super::GossipRecord) |
+//! | `/hamesh/v1/state/nodes/NODE` | [`NodeRecord`](super::NodeRecord) |
+//! | `/hamesh/v1/tokens/ID` | [`TokenRecord`](super::TokenRecord) |
+//! | `/hamesh/v1/operators/NAME` | [`OperatorRecord`](super::OperatorRecord) |
+//! | `/hamesh/v1/events-head` | [`EventHead`](super::EventHead): the newest event's number |
+//! | `/hamesh/v1/events/NUMBER` | [`EventRecord`](super::EventRecord), 20 digits |
+
+use hamesh_proto::ids::{NodeId, OperatorName};
+
+/// What agents and the coordinator's own work follow from.
+pub const STATE: &str = "/hamesh/v1/state/";
+/// The site's name and incarnation.
+pub const SITE: &str = "/hamesh/v1/state/site";
+/// The newest coordinator's start.
+pub const EPOCH: &str = "/hamesh/v1/state/epoch";
+/// The desired state.
+pub const DESIRED: &str = "/hamesh/v1/state/desired";
+/// The gossip keys and how far their rotation is.
+pub const GOSSIP: &str = "/hamesh/v1/state/gossip";
+/// The enrolled nodes.
+pub const NODES: &str = "/hamesh/v1/state/nodes/";
+/// The enrolment tokens.
+pub const TOKENS: &str = "/hamesh/v1/tokens/";
+/// The operators.
+pub const OPERATORS: &str = "/hamesh/v1/operators/";
+/// The number of the newest event.
+pub const EVENTS_HEAD: &str = "/hamesh/v1/events-head";
+/// The event log.
+pub const EVENTS: &str = "/hamesh/v1/events/";
+
+/// The record of an enrolled node.
+pub fn node(node: &NodeId) -> String {
+    format!("{NODES}{node}")
+}
+
+/// The record of a token. `id` comes from a parsed token: hexadecimal digits.
+pub fn token(id: &str) -> String {
+    format!("{TOKENS}{id}")
+}
+
+/// The record of an operator.
+pub fn operator(name: &OperatorName) -> String {
+    format!("{OPERATORS}{name}")
+}
+
+/// The record of an event; sorts as the number does.
+pub fn event(number: u64) -> String {
+    format!("{EVENTS}{number:020}")
+}
+
+/// What follows the prefix in a key.
+pub fn name<'a>(prefix: &str, key: &'a str) -> &'a str {
+    key.strip_prefix(prefix).unwrap_or(key)
+}

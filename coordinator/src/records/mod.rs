@@ -1,0 +1,142 @@
+//! What the store holds: keys, values, and how a value is written.
+//!
+//! Guarantees: a value is JSON in an envelope that names its format, `{"format":1,"value":{...}}`;
+//! a value that cannot be read is an error that names its key; a value of a later format is
+//! refused rather than half understood, and an unknown field of a known format is ignored.
+//!
+//! The idea: a person with `etcdctl get` can read the state of the site, and secrets are sealed
+//! before they come here.
+
+pub mod keys;
+mod values;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use values::{
+    CertificateRecord, DesiredRecord, EpochRecord, EventHead, EventRecord, GossipRecord,
+    NodeRecord, OperatorAccess, OperatorRecord, ReEnrolWindow, Revocation, RotationPhase,
+    SiteRecord, TokenRecord, TokenState,
+};
+
+/// The one format that is written, and the newest that is read.
+const FORMAT: u32 = 1;
+
+/// A type that the store holds.
+pub trait Record: Serialize + DeserializeOwned {}
+
+/// Why a value of the store cannot be used. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A later version wrote it.
+    #[error(
+        "{key} in the store has format {format}, written by a later version of hamesh; \
+             upgrade this coordinator"
+    )]
+    Later {
+        /// The whole key.
+        key: String,
+        /// Its format.
+        format: u32,
+    },
+    /// It is not what hamesh wrote.
+    #[error(
+        "{key} in the store cannot be read ({problem}); it was changed by hand or damaged: \
+             restore it, or delete the key"
+    )]
+    Damaged {
+        /// The whole key.
+        key: String,
+        /// What the reader stumbled over.
+        problem: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    format: u32,
+    value: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+#[derive(Deserialize)]
+struct Read<T> {
+    value: T,
+}
+
+/// The value as the store keeps it.
+pub fn encode<T: Record>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(&Written {
+        format: FORMAT,
+        value,
+    })
+    .expect("our records are plain JSON")
+}
+
+/// The value that `key` holds.
+pub fn decode<T: Record>(key: &str, bytes: &[u8]) -> Result<T, DecodeError> {
+    let damaged = |error: serde_json::Error| DecodeError::Damaged {
+        key: key.to_owned(),
+        problem: error.to_string(),
+    };
+    let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if format > FORMAT {
+        return Err(DecodeError::Later {
+            key: key.to_owned(),
+            format,
+        });
+    }
+    let Read { value } = serde_json::from_slice(bytes).map_err(damaged)?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "/hamesh/v1/state/epoch";
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let epoch = EpochRecord {
+            epoch: 7,
+            coordinator: "c-1".into(),
+            started_unix_ms: 5,
+        };
+        assert_eq!(decode(KEY, &encode(&epoch)), Ok(epoch));
+    }
+
+    #[test]
+    fn a_field_of_a_later_release_is_ignored() {
+        let bytes =
+            br#"{"format":1,"value":{"epoch":7,"coordinator":"c","started_unix_ms":5,"x":1}}"#;
+        assert_eq!(decode::<EpochRecord>(KEY, bytes).map(|it| it.epoch), Ok(7));
+    }
+
+    #[test]
+    fn a_later_format_is_refused_by_name() {
+        let error = decode::<EpochRecord>(KEY, br#"{"format":2,"value":[]}"#).expect_err("read");
+        assert_eq!(
+            error,
+            DecodeError::Later {
+                key: KEY.to_owned(),
+                format: 2
+            }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_are_refused_with_their_key(bytes: Vec<u8>) {
+            if let Err(error) = decode::<EpochRecord>(KEY, &bytes) {
+                prop_assert!(error.to_string().contains(KEY));
+            }
+        }
+    }
+}
