@@ -8,6 +8,7 @@
 //! | [`ids`], [`spiffe`] | names, and the identities made of them |
 //! | [`ca`], [`key`], [`leaf`], [`trust`] | issuing certificates, and checking them |
 //! | [`credentials`] | who a process is: key, certificate and trusted CAs, renewed in flight |
+//! | [`tls`] | connections: listeners, channels, who is on the other side |
 //! | [`token`] | the single-use secret that lets a node enrol |
 //! | [`files`], [`pem_text`], [`hex`], [`random`], [`unix_time`] | the small parts underneath |
 //! | [`ports`] | who listens where |
@@ -48,6 +49,7 @@ pub mod pem_text;
 pub mod ports;
 pub mod random;
 pub mod spiffe;
+pub mod tls;
 pub mod token;
 pub mod trust;
 pub mod unix_time;
