@@ -17,7 +17,10 @@ pub enum EditError {
     #[error("the document cannot be read ({} faults)", .0.len())]
     Document(Vec<Diagnostic>),
     /// The site has no such node.
-    #[error("the site has no node `{node}`{}", .hint.as_ref().map(|h| format!("; {h}")).unwrap_or_default())]
+    #[error(
+        "the site has no node `{node}`{}",
+        .hint.as_ref().map(|h| format!("; {h}")).unwrap_or_default()
+    )]
     UnknownNode {
         /// The name that was asked for.
         node: NodeId,

@@ -20,14 +20,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "hamesh-roles",
         may_use: &["hamesh-proto"],
-        only: Some(&[
-            "saphyr",
-            "saphyr-parser",
-            "serde",
-            "serde_json",
-            "strsim",
-            "thiserror",
-        ]),
+        only: Some(&["ipnet", "saphyr-parser", "serde", "strsim", "thiserror"]),
     },
     Layer {
         name: "hamesh-agent",
