@@ -75,8 +75,7 @@ mod tests {
     fn a_secret_is_never_wider_than_0600_even_when_it_replaces_a_wide_file() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("seal.key");
-        fs::write(&path, "old").expect("written");
-        fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("widened");
+        write_atomic(&path, b"old", 0o666).expect("a wide file");
         write_atomic(&path, b"secret", SECRET).expect("written");
         assert_eq!(mode_of(&path), 0o600);
     }

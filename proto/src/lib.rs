@@ -9,6 +9,8 @@
 //! | [`ca`], [`key`], [`leaf`], [`trust`] | issuing certificates, and checking them |
 //! | [`credentials`] | who a process is: key, certificate and trusted CAs, renewed in flight |
 //! | [`tls`] | connections: listeners, channels, who is on the other side |
+//! | [`seal`] | gossip datagrams and secrets at rest, sealed |
+//! | [`facts`], [`re_enrol`] | what a node signs: facts about itself, a request after expiry |
 //! | [`token`] | the single-use secret that lets a node enrol |
 //! | [`files`], [`pem_text`], [`hex`], [`random`], [`unix_time`] | the small parts underneath |
 //! | [`ports`] | who listens where |
@@ -39,6 +41,7 @@ pub mod etcd {
 
 pub mod ca;
 pub mod credentials;
+pub mod facts;
 pub mod files;
 pub mod hex;
 pub mod ids;
@@ -48,6 +51,8 @@ pub mod logging;
 pub mod pem_text;
 pub mod ports;
 pub mod random;
+pub mod re_enrol;
+pub mod seal;
 pub mod spiffe;
 pub mod tls;
 pub mod token;

@@ -1,5 +1,5 @@
 //! Who may talk to whom over TLS, on 127.0.0.1.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 #[path = "support/echo.rs"]
 mod echo;

@@ -1,5 +1,5 @@
 //! The CA, the credentials made with it, and what is refused.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod support;
 
