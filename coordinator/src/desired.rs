@@ -23,8 +23,10 @@ pub struct Desired {
 
 /// The store's site document is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the site document in the store (generation {generation}) is not valid to this version of \
-         hamesh: {problems}; run the version that wrote it")]
+#[error(
+    "the site document in the store (generation {generation}) is not valid to this version of \
+         hamesh: {problems}; run the version that wrote it"
+)]
 pub struct InvalidSite {
     generation: u64,
     problems: String,
@@ -37,7 +39,11 @@ impl Desired {
             Ok(site) => Ok(Self { record, site }),
             Err(problems) => Err(InvalidSite {
                 generation: record.generation,
-                problems: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                problems: problems
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; "),
             }),
         }
     }
@@ -55,7 +61,11 @@ impl Desired {
         let own = self.site.nodes.get(node)?;
         let members = self.site.nodes.iter().filter_map(|(id, member)| {
             let gossip = self.endpoint(id, ports::GOSSIP)?;
-            Some(v1::Member { node: id.to_string(), role: role_name(member.role), gossip })
+            Some(v1::Member {
+                node: id.to_string(),
+                role: role_name(member.role),
+                gossip,
+            })
         });
         Some(v1::Assignment {
             id: Some(self.id()),
@@ -110,7 +120,10 @@ pub fn revocations(node: &NodeId, record: &NodeRecord) -> BTreeMap<String, Revoc
         let not_after_unix_ms = certificate.not_after_unix_ms;
         (
             certificate.serial.clone(),
-            Revocation { holder: format!("agent/{node}"), not_after_unix_ms },
+            Revocation {
+                holder: format!("agent/{node}"),
+                not_after_unix_ms,
+            },
         )
     };
     record.certificates.iter().map(revocation).collect()

@@ -6,11 +6,16 @@
 //! | [`store`] | etcd behind a small trait, and its twin in memory |
 //! | [`records`] | the store's keys and values |
 //! | [`ledger`] | changes with their events, exactly once |
-//! | [`init`] | a site's first files |
+//! | [`init`], [`config`] | a site's first files, and where they are |
+//! | [`desired`] | pure: the desired state, and what each node is told of it |
+//! | [`authority`] | who gets which certificate |
 //! | [`liveness`] | pure: whether a node is alive, and why |
 //! | [`clock`] | the wall clock as a value |
 
+pub mod authority;
 pub mod clock;
+pub mod config;
+pub mod desired;
 pub mod init;
 pub mod ledger;
 pub mod liveness;

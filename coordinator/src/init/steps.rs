@@ -1,0 +1,299 @@
+//! The steps of `coordctl init`, in order. Each keeps what an interrupted run left behind.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hamesh_proto::ca::CertificateAuthority;
+use hamesh_proto::credentials::{Credentials, PrivateKey};
+use hamesh_proto::unix_time::unix_ms;
+use hamesh_proto::{hex, ports, random};
+use hamesh_roles::Site;
+use serde::{Deserialize, Serialize};
+
+use super::store_tls::{self, Settings};
+use super::{Bootstrap, InitError, InitRequest, files};
+use crate::authority::Authority;
+use crate::config::Config;
+use crate::records::{
+    CertificateRecord, DesiredRecord, OperatorAccess, OperatorRecord, SiteRecord,
+};
+
+/// One step. All but the last leave the services unable to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Directories,
+    Marker,
+    SiteCa,
+    StoreCa,
+    Identity,
+    SealKey,
+    StoreTls,
+    FirstOperator,
+    Bootstrap,
+    StoreEnvironment,
+    Ownership,
+    Config,
+    ConfigOwnership,
+    RemoveMarker,
+}
+
+impl Step {
+    pub const ALL: [Self; 14] = [
+        Self::Directories,
+        Self::Marker,
+        Self::SiteCa,
+        Self::StoreCa,
+        Self::Identity,
+        Self::SealKey,
+        Self::StoreTls,
+        Self::FirstOperator,
+        Self::Bootstrap,
+        Self::StoreEnvironment,
+        Self::Ownership,
+        Self::Config,
+        Self::ConfigOwnership,
+        Self::RemoveMarker,
+    ];
+}
+
+/// What an unfinished run was asked for.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Marker {
+    site: String,
+    node: String,
+    operator: String,
+    /// The document, so that a corrected one counts as another site: its CA is made anew only if
+    /// the operator says so.
+    yaml: String,
+}
+
+/// Takes one step.
+pub(super) fn take(step: Step, request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let dirs = &request.dirs;
+    match step {
+        Step::Directories => {
+            files::directory(dirs.state())?;
+            files::directory(&dirs.store_tls_directory())?;
+            files::directory(&dirs.store_data())
+        }
+        Step::Marker => marker(request, site),
+        Step::SiteCa => authority_file(
+            &dirs.ca(),
+            site,
+            &format!("hamesh site {}", site.name),
+            request,
+        ),
+        Step::StoreCa => authority_file(
+            &dirs.store_ca(),
+            site,
+            &format!("hamesh store {}", site.name),
+            request,
+        ),
+        Step::Identity => identity(request, site),
+        Step::SealKey => seal_key(&dirs.seal_key()),
+        Step::StoreTls => store_certificates(request, site),
+        Step::FirstOperator => first_operator(request, site),
+        Step::Bootstrap => bootstrap(request, site),
+        Step::StoreEnvironment => store_environment(request, site),
+        Step::Ownership => ownership(request),
+        Step::Config => config(request, site),
+        Step::ConfigOwnership => ownership(request),
+        Step::RemoveMarker => files::remove(&dirs.init_marker()),
+    }
+}
+
+fn marker(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let path = request.dirs.init_marker();
+    let wanted = Marker {
+        site: site.name.to_string(),
+        node: request.node.to_string(),
+        operator: request.operator.to_string(),
+        yaml: request.yaml.clone(),
+    };
+    let Some(found) = files::bytes(&path)? else {
+        return files::write(&path, &json(&wanted));
+    };
+    if serde_json::from_slice::<Marker>(&found).ok().as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    Err(InitError::Other {
+        path,
+        state: request.dirs.state().to_owned(),
+    })
+}
+
+fn authority_file(
+    path: &Path,
+    site: &Site,
+    common_name: &str,
+    request: &InitRequest,
+) -> Result<(), InitError> {
+    if path.exists() {
+        return authority(path).map(|_| ());
+    }
+    let ca = CertificateAuthority::create(&site.name, common_name, request.now);
+    files::write(path, ca.to_pem().as_bytes())
+}
+
+fn authority(path: &Path) -> Result<CertificateAuthority, InitError> {
+    let damaged = |problem: String| InitError::Damaged {
+        path: path.to_owned(),
+        problem,
+    };
+    let text = files::text(path)?.ok_or_else(|| damaged("it is gone".to_owned()))?;
+    CertificateAuthority::from_pem(&text).map_err(|error| damaged(error.to_string()))
+}
+
+fn identity(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let path = request.dirs.identity();
+    if path.exists() {
+        return Ok(());
+    }
+    let authority = Authority::new(authority(&request.dirs.ca())?);
+    let key = PrivateKey::generate();
+    let issued = authority.coordinator(site, &request.node, &key.csr_der(), request.now)?;
+    save(&path, &authority, key, issued.der)
+}
+
+fn first_operator(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let path = request.dirs.first_operator();
+    if path.exists() {
+        return Ok(());
+    }
+    let authority = Authority::new(authority(&request.dirs.ca())?);
+    let key = PrivateKey::generate();
+    let issued = authority.operator(site, &request.operator, &key.csr_der(), request.now)?;
+    save(&path, &authority, key, issued.der)
+}
+
+fn save(
+    path: &Path,
+    authority: &Authority,
+    key: PrivateKey,
+    leaf_der: Vec<u8>,
+) -> Result<(), InitError> {
+    let ca = authority.ca().certificate_der().to_vec();
+    let credentials =
+        Credentials::new(key, leaf_der, vec![ca]).map_err(|error| InitError::Damaged {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        })?;
+    files::write(path, credentials.to_pem().as_bytes())
+}
+
+fn seal_key(path: &Path) -> Result<(), InitError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let key = zeroize::Zeroizing::new(random::bytes::<32>());
+    files::write(path, key.as_slice())
+}
+
+fn store_certificates(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let ca = authority(&request.dirs.store_ca())?;
+    let peers: Vec<_> = site.management_address(&request.node).into_iter().collect();
+    store_tls::issue(&request.dirs.store_tls(), &ca, &peers, request.now)?;
+    Ok(())
+}
+
+fn bootstrap(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let path = request.dirs.first_operator();
+    let operator = Credentials::load(&path).map_err(|error| InitError::Damaged {
+        path,
+        problem: error.to_string(),
+    })?;
+    let created_unix_ms = unix_ms(request.now);
+    let bootstrap = Bootstrap {
+        site: SiteRecord {
+            site: site.name.clone(),
+            created_unix_ms,
+        },
+        desired: DesiredRecord {
+            incarnation: 1,
+            generation: 1,
+            yaml: request.yaml.clone(),
+            revoked: BTreeMap::new(),
+        },
+        operator: OperatorRecord {
+            name: request.operator.clone(),
+            access: OperatorAccess::Admin,
+            created_unix_ms,
+            certificates: vec![CertificateRecord {
+                serial: operator.serial().to_owned(),
+                not_after_unix_ms: operator.not_after_unix_ms(),
+            }],
+        },
+    };
+    files::write(&request.dirs.bootstrap(), &json(&bootstrap))
+}
+
+fn store_environment(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let Some(ip) = site.management_address(&request.node) else {
+        return Err(InitError::UnknownNode(request.node.clone()));
+    };
+    let path = request.dirs.store_environment();
+    // Members of one cluster find each other by this name; it must not fit another site's.
+    let cluster = match files::text(&path)? {
+        Some(_) => return Ok(()),
+        None => format!("{}-{}", site.name, hex::encode(&random::bytes::<8>())),
+    };
+    let settings = Settings {
+        member: request.node.to_string(),
+        data: request.dirs.store_data(),
+        tls: request.dirs.store_tls(),
+        cluster,
+        client: (std::net::Ipv4Addr::LOCALHOST, ports::STORE_CLIENT).into(),
+        peer: (ip, ports::STORE_PEER).into(),
+    };
+    let lines = store_tls::environment(&settings).into_iter();
+    let text: String = lines
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect();
+    files::write(&path, text.as_bytes())
+}
+
+fn config(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let config = Config {
+        site: site.name.clone(),
+        node: request.node.clone(),
+        store: format!("https://127.0.0.1:{}", ports::STORE_CLIENT),
+    };
+    files::write(&request.dirs.config(), &json(&config))
+}
+
+/// Gives everything that is there to the service user, but for the first operator's identity,
+/// which is root's until it is handed over.
+fn ownership(request: &InitRequest) -> Result<(), InitError> {
+    let (Some(owner), dirs) = (request.owner, &request.dirs) else {
+        return Ok(());
+    };
+    let tls = dirs.store_tls();
+    let paths = [
+        dirs.state().to_owned(),
+        dirs.store_tls_directory(),
+        dirs.store_data(),
+        dirs.ca(),
+        dirs.store_ca(),
+        dirs.identity(),
+        dirs.seal_key(),
+        tls.ca,
+        tls.server,
+        tls.client,
+        dirs.bootstrap(),
+        dirs.store_environment(),
+        dirs.config(),
+    ];
+    for path in paths {
+        match owner.take(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(InitError::Write { path, source });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("plain values are JSON")
+}
