@@ -11,6 +11,7 @@
 //! | [`tls`] | connections: listeners, channels, who is on the other side |
 //! | [`seal`] | gossip datagrams and secrets at rest, sealed |
 //! | [`facts`], [`re_enrol`] | what a node signs: facts about itself, a request after expiry |
+//! | [`metrics_http`] | metrics over mutual TLS, pages on a unix socket |
 //! | [`token`] | the single-use secret that lets a node enrol |
 //! | [`files`], [`pem_text`], [`hex`], [`random`], [`unix_time`] | the small parts underneath |
 //! | [`ports`] | who listens where |
@@ -48,6 +49,7 @@ pub mod ids;
 pub mod key;
 pub mod leaf;
 pub mod logging;
+pub mod metrics_http;
 pub mod pem_text;
 pub mod ports;
 pub mod random;
