@@ -61,6 +61,21 @@ pub fn grpc_server() -> Server {
         .http2_max_header_list_size(16 * 1024)
 }
 
+/// How long a stranger's connection may last, however lively it is, and how much longer a call
+/// that it has begun may take.
+const STRANGER_AGE: Duration = Duration::from_secs(20);
+const STRANGER_GRACE: Duration = Duration::from_secs(5);
+
+/// As [`grpc_server`], for a listener that asks for no client certificate: calls are few, and no
+/// connection lasts.
+pub fn stranger_server() -> Server {
+    grpc_server()
+        .max_concurrent_streams(4)
+        .timeout(STRANGER_AGE)
+        .max_connection_age(STRANGER_AGE)
+        .max_connection_age_grace(STRANGER_GRACE)
+}
+
 /// Starts accepting. Must be called within a tokio runtime.
 pub fn incoming(
     listener: TcpListener,
