@@ -1,1 +1,38 @@
-//! Nothing yet.
+//! The agent of a hamesh site: one runs on every VM, as root, under systemd.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`cli`], [`commands`] | the command line and what its commands do |
+//! | [`agent`] | builds the running agent and connects its parts |
+//! | [`enrol`], [`renewal`] | the node's identity: how it comes and how it stays fresh |
+//! | [`session`] | the stream with a coordinator |
+//! | [`held`], [`assignment`], [`keys`], [`state`] | what the node was told, and its disk |
+//! | [`gossip`] | membership and health among the nodes |
+//! | [`observe`], [`publish`] | what the node sees of itself, and says |
+//! | [`http`], [`metrics`], [`status`] | what others can ask |
+//! | [`backoff`], [`notify`] | pauses between attempts; systemd |
+//!
+//! An agent needs a coordinator only to be told something new: it starts from disk, gossips and
+//! answers without one.
+
+pub mod agent;
+pub mod assignment;
+pub mod backoff;
+pub mod cli;
+pub mod commands;
+pub mod enrol;
+pub mod gossip;
+pub mod held;
+pub mod http;
+pub mod keys;
+pub mod metrics;
+pub mod notify;
+pub mod observe;
+pub mod publish;
+pub mod renewal;
+pub mod session;
+pub mod state;
+pub mod status;
+
+/// The agent's version, as it tells it to others.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,2 +1,37 @@
-//! Placeholder.
-fn main() {}
+//! `hamesh-agent`: parses the command line, builds the runtime, runs the command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use hamesh_agent::cli::{Cli, Command};
+use hamesh_agent::commands::carry_out;
+use hamesh_proto::logging;
+use nix::sys::stat::{Mode, umask};
+
+/// Threads for what would block: the disk. Two, so that a disk that hangs leaves one.
+const BLOCKING_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Nothing that the agent makes is for others to read.
+    umask(Mode::from_bits_truncate(0o077));
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hamesh-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    if matches!(cli.command, Command::Run(_)) {
+        logging::init("hamesh-agent", &[("ROLE", "agent")])?;
+    }
+    // One thread is plenty for what an agent does, and costs the least memory and wake-ups.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?
+        .block_on(carry_out(cli))
+}

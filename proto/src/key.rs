@@ -88,7 +88,8 @@ impl PrivateKey {
         ))
     }
 
-    pub(crate) fn pkcs8(&self) -> &[u8] {
+    /// The PKCS#8 DER form. A secret.
+    pub fn pkcs8(&self) -> &[u8] {
         &self.0.pkcs8
     }
 }

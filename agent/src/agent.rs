@@ -1,0 +1,289 @@
+//! The running agent: builds the parts, connects them, and ends them in order.
+//!
+//! ```text
+//! observe --> publish --> gossip --> peers --> session <--> coordinator
+//!               |                                 |
+//!               +----------- facts -------------->+--> held --> gossip, publish
+//! renewal --> live credentials (TLS, signatures)
+//! ```
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hamesh_proto::credentials::{Credentials, LiveCredentials};
+use hamesh_proto::ids::NodeId;
+use hamesh_proto::metrics_http::{serve_tls, serve_unix};
+use hamesh_proto::spiffe::Principal;
+use hamesh_proto::tls::ListenerCounters;
+use hamesh_proto::unix_time::unix_ms;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::VERSION;
+use crate::cli::Places;
+use crate::gossip::{Mesh, PeersView};
+use crate::held::{Held, describe};
+use crate::http::{accept, bind_local, bind_metrics, local_pages, site_pages};
+use crate::metrics::Metrics;
+use crate::observe::system::Machine;
+use crate::observe::units::UnitsObserver;
+use crate::observe::{Observed, Observer};
+use crate::publish::Publisher;
+use crate::renewal::Renewal;
+use crate::session::{Session, SessionState};
+use crate::state::{StateDir, StateError, StateLock};
+use crate::status::Sources;
+
+/// Why the agent could not start. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory is of no use.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Not enrolled.
+    #[error(
+        "this machine is not enrolled ({0} holds no identity); on a coordinator run \
+         `coordctl token create NODE`, then here `hamesh-agent enroll`"
+    )]
+    NotEnrolled(std::path::PathBuf),
+    /// The identity is a coordinator's or an operator's.
+    #[error("{0} is not an agent's identity; enrol this machine with a token")]
+    NoAgent(String),
+    /// A socket cannot be opened.
+    #[error("cannot listen on {what}")]
+    Listen {
+        /// Which.
+        what: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A defect: two series of metrics clash.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// How long the clean end may take before systemd would see to it.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// A running agent. Dropping it stops everything at once.
+#[derive(Debug)]
+pub struct Agent {
+    tasks: JoinSet<()>,
+    status: Sources,
+    metrics: Arc<Metrics>,
+    metrics_address: std::net::SocketAddr,
+    socket: std::path::PathBuf,
+    _lock: StateLock,
+}
+
+impl Agent {
+    /// Starts an agent on its state directory. Returns once its sockets are open; coordinators
+    /// and peers are found by and by.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(places: &Places, metrics_port: u16) -> Result<Self, StartError> {
+        let state = StateDir::open(&places.state_dir)?;
+        let lock = state.lock()?;
+        let credentials = state
+            .identity()?
+            .ok_or_else(|| StartError::NotEnrolled(places.state_dir.clone()))?;
+        let node = own_name(&credentials)?;
+        let start = first_number(&state);
+        let parts = Parts::new(node, credentials, state, start)?;
+
+        let socket = places.socket();
+        let local = bind_local(&socket).map_err(|source| StartError::Listen {
+            what: socket.display().to_string(),
+            source,
+        })?;
+        let listen = |source| StartError::Listen {
+            what: format!("TCP port {metrics_port} for metrics"),
+            source,
+        };
+        let remote = bind_metrics(metrics_port).await.map_err(listen)?;
+        let metrics_address = remote.local_addr().map_err(listen)?;
+
+        let (metrics, credentials) = (Arc::clone(&parts.metrics), parts.credentials.clone());
+        let mut tasks = JoinSet::new();
+        let status = parts.spawn(&mut tasks);
+        let counters = Arc::new(ListenerCounters::default());
+        let pages = local_pages(Arc::clone(&metrics), Arc::clone(&counters), status.clone());
+        tasks.spawn(serve_unix(local, pages));
+        let pages = site_pages(Arc::clone(&metrics), Arc::clone(&counters));
+        tasks.spawn(serve_tls(accept(remote, &credentials, &counters), pages));
+        Ok(Self {
+            tasks,
+            status,
+            metrics,
+            metrics_address,
+            socket,
+            _lock: lock,
+        })
+    }
+
+    /// What the agent says of itself.
+    pub fn status(&self) -> crate::status::Status {
+        self.status.status()
+    }
+
+    /// What the agent tells Prometheus.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Where metrics are served.
+    pub fn metrics_address(&self) -> std::net::SocketAddr {
+        self.metrics_address
+    }
+
+    /// Waits until a part of the agent ends, which none should: its process then ends, and
+    /// systemd starts it anew.
+    pub async fn broken(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) | None => "a part of the agent ended".to_owned(),
+        }
+    }
+
+    /// Ends everything: the coordinator and the peers see connections close, not time out.
+    pub async fn stop(mut self) {
+        self.tasks.abort_all();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        // What has not ended by then (a hanging disk) ends with the process.
+        drop(tokio::time::timeout(LAST_WORDS, ended).await);
+        if let Err(error) = std::fs::remove_file(&self.socket) {
+            tracing::debug!(%error, "the local socket was gone already");
+        }
+    }
+}
+
+/// What all parts share.
+struct Parts {
+    node: NodeId,
+    start: u64,
+    machine: Machine,
+    credentials: LiveCredentials,
+    state: StateDir,
+    held: Held,
+    metrics: Arc<Metrics>,
+}
+
+impl Parts {
+    fn new(
+        node: NodeId,
+        credentials: Credentials,
+        state: StateDir,
+        start: u64,
+    ) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new(VERSION)?);
+        let site = credentials.spiffe_id().site.clone();
+        tracing::info!(%node, %site, start, version = VERSION, "agent starting");
+        let live = LiveCredentials::new(credentials);
+        let held = Held::load(
+            site,
+            node.clone(),
+            state.clone(),
+            live.clone(),
+            Arc::clone(&metrics),
+        );
+        let machine = Machine::read();
+        Ok(Self {
+            node,
+            start,
+            machine,
+            credentials: live,
+            state,
+            held,
+            metrics,
+        })
+    }
+
+    fn spawn(self, tasks: &mut JoinSet<()>) -> Sources {
+        let (observed_tx, observed) = watch::channel(Observed::default());
+        let (offset_tx, offset) = watch::channel(None);
+        let (facts_tx, facts) = watch::channel(None);
+        let (signed_tx, signed) = watch::channel(None);
+        let (peers_tx, peers) = watch::channel(Arc::new(PeersView::new()));
+        let (renewed_tx, renewed) = watch::channel(0);
+        let (session_tx, session) = watch::channel(SessionState::default());
+        let metrics = || Arc::clone(&self.metrics);
+
+        let units = UnitsObserver::system();
+        let observer = Observer::new(&self.machine, units, offset, metrics());
+        tasks.spawn(observer.run(observed_tx));
+        let publisher = Publisher {
+            node: self.node.to_string(),
+            credentials: self.credentials.clone(),
+            start: self.start,
+            machine: self.machine.clone(),
+            observed,
+            assignment: self.held.assignment(),
+            renewed: renewed.clone(),
+            plain: facts_tx,
+            signed: signed_tx,
+        };
+        tasks.spawn(publisher.run());
+        let mesh = Mesh {
+            credentials: self.credentials.clone(),
+            start: self.start,
+            assignment: self.held.assignment(),
+            ring: self.held.ring(),
+            facts: signed,
+            view: peers_tx,
+            offset: offset_tx,
+            metrics: metrics(),
+        };
+        tasks.spawn(mesh.run());
+        let talker = Session {
+            credentials: self.credentials.clone(),
+            held: self.held.clone(),
+            start: self.start,
+            boot_id: self.machine.boot_id.clone(),
+            facts: facts.clone(),
+            peers: peers.clone(),
+            renewed,
+            state: session_tx,
+            metrics: metrics(),
+        };
+        tasks.spawn(talker.run());
+        let renewal = Renewal {
+            credentials: self.credentials.clone(),
+            state: self.state.clone(),
+            held: self.held.clone(),
+            renewed: renewed_tx,
+            metrics: metrics(),
+        };
+        tasks.spawn(renewal.run());
+        Sources {
+            credentials: self.credentials,
+            held: self.held,
+            start: self.start,
+            session,
+            facts,
+            peers,
+        }
+    }
+}
+
+fn own_name(credentials: &Credentials) -> Result<NodeId, StartError> {
+    match &credentials.spiffe_id().principal {
+        Principal::Agent(node) => Ok(node.clone()),
+        Principal::Coordinator(_) | Principal::Operator(_) => {
+            Err(StartError::NoAgent(credentials.spiffe_id().to_string()))
+        }
+    }
+}
+
+fn first_number(state: &StateDir) -> u64 {
+    let now = unix_ms(SystemTime::now());
+    state.next_start(now).unwrap_or_else(|error| {
+        let why = describe(&error);
+        tracing::error!(
+            why,
+            "the number of this run cannot be kept; going on without"
+        );
+        now
+    })
+}

@@ -1,0 +1,352 @@
+//! What this node is told to be, and whether an offered assignment may replace the present one.
+//!
+//! Guarantees: a [`Assignment`] is valid in every field; [`Assignment::supersedes`] never lets a
+//! lower (incarnation, generation) through, nor one for another site or node. Pure.
+//!
+//! Idea: parse once at the edge; the same type is what lies on disk, so that an agent starts from
+//! it when no coordinator answers.
+//!
+//! Absent: carrying the role out, and the disk ([`crate::state`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use hamesh_proto::ids::{NodeId, SiteName};
+use hamesh_proto::v1;
+use serde::{Deserialize, Serialize};
+
+/// Compared as (incarnation, generation): a restored site's assignments precede all before it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct AssignmentId {
+    /// Minted anew when a site is restored from a backup.
+    pub incarnation: u64,
+    /// Rises with every change of the desired state.
+    pub generation: u64,
+}
+
+/// What the coordinator wants this node to be, and who else there is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Orders assignments.
+    pub id: AssignmentId,
+    /// The site it is of.
+    pub site: SiteName,
+    /// The node it is for.
+    pub node: NodeId,
+    /// The role's name; none: the node has no role.
+    pub role: Option<String>,
+    /// Every member of the site, this node among them.
+    pub members: BTreeMap<NodeId, Member>,
+    /// Where coordinators answer.
+    pub coordinators: Vec<Coordinator>,
+    /// Serial numbers (lower-case hex) to refuse though they have not expired.
+    pub revoked_serials: BTreeSet<String>,
+}
+
+/// A member of the site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its role's name, if it has one.
+    pub role: Option<String>,
+    /// Where it gossips.
+    pub gossip: SocketAddr,
+}
+
+/// Where a coordinator answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Coordinator {
+    /// Its node.
+    pub node: NodeId,
+    /// The mutual-TLS API.
+    pub api: SocketAddr,
+    /// The enrolment port.
+    pub enrolment: SocketAddr,
+}
+
+/// Why an assignment was refused. The text goes to the coordinator and to the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field cannot be read.
+    #[error("{field} of the assignment is not valid ({value:?}); the present one stays in force")]
+    Invalid {
+        /// Which field.
+        field: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// Meant for another site.
+    #[error("the assignment is of site {offered}, this node belongs to {own}")]
+    OtherSite {
+        /// Whose it is.
+        offered: SiteName,
+        /// Where this node belongs.
+        own: SiteName,
+    },
+    /// Meant for another node.
+    #[error("the assignment is for {offered}, this node is {own}")]
+    OtherNode {
+        /// Whom it is for.
+        offered: NodeId,
+        /// Who this is.
+        own: NodeId,
+    },
+    /// Older than what is in force.
+    #[error("assignment {offered} is older than {present}, which stays in force")]
+    Older {
+        /// What came.
+        offered: AssignmentId,
+        /// What is in force.
+        present: AssignmentId,
+    },
+}
+
+impl Assignment {
+    /// Checks that this assignment may replace `present` on `own` of `site`. An equal id may: the
+    /// coordinator repeats itself after a reconnect.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why not; the present one then stays in force.
+    pub fn supersedes(
+        &self,
+        present: Option<&Assignment>,
+        site: &SiteName,
+        own: &NodeId,
+    ) -> Result<(), Refusal> {
+        if self.site != *site {
+            return Err(Refusal::OtherSite {
+                offered: self.site.clone(),
+                own: site.clone(),
+            });
+        }
+        if self.node != *own {
+            return Err(Refusal::OtherNode {
+                offered: self.node.clone(),
+                own: own.clone(),
+            });
+        }
+        match present {
+            Some(present) if self.id < present.id => Err(Refusal::Older {
+                offered: self.id,
+                present: present.id,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Where this node itself gossips; `None` when it is not a member (any more).
+    pub fn own_gossip(&self) -> Option<SocketAddr> {
+        self.members.get(&self.node).map(|member| member.gossip)
+    }
+}
+
+impl TryFrom<v1::Assignment> for Assignment {
+    type Error = Refusal;
+
+    fn try_from(wire: v1::Assignment) -> Result<Self, Refusal> {
+        let id = wire.id.ok_or(Refusal::Invalid {
+            field: "id",
+            value: String::new(),
+        })?;
+        let members = wire.members.into_iter().map(|member| {
+            let gossip = parse("members.gossip", &member.gossip)?;
+            let node = parse("members.node", &member.node)?;
+            Ok((
+                node,
+                Member {
+                    role: role(member.role),
+                    gossip,
+                },
+            ))
+        });
+        Ok(Self {
+            id: id.into(),
+            site: parse("site", &wire.site)?,
+            node: parse("node", &wire.node)?,
+            role: role(wire.role),
+            members: members.collect::<Result<_, Refusal>>()?,
+            coordinators: coordinators(wire.coordinators)?,
+            revoked_serials: wire.revoked_serials.into_iter().collect(),
+        })
+    }
+}
+
+/// Reads the coordinators' addresses as they come with an assignment or an enrolment.
+///
+/// # Errors
+/// [`Refusal::Invalid`] when a name or an address cannot be read.
+pub fn coordinators(wire: Vec<v1::CoordinatorEndpoint>) -> Result<Vec<Coordinator>, Refusal> {
+    wire.into_iter()
+        .map(|endpoint| {
+            Ok(Coordinator {
+                node: parse("coordinators.node", &endpoint.node)?,
+                api: parse("coordinators.api", &endpoint.api)?,
+                enrolment: parse("coordinators.enrolment", &endpoint.enrolment)?,
+            })
+        })
+        .collect()
+}
+
+impl From<v1::AssignmentId> for AssignmentId {
+    fn from(wire: v1::AssignmentId) -> Self {
+        Self {
+            incarnation: wire.incarnation,
+            generation: wire.generation,
+        }
+    }
+}
+
+impl From<AssignmentId> for v1::AssignmentId {
+    fn from(id: AssignmentId) -> Self {
+        Self {
+            incarnation: id.incarnation,
+            generation: id.generation,
+        }
+    }
+}
+
+impl std::fmt::Display for AssignmentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.incarnation, self.generation)
+    }
+}
+
+fn role(name: String) -> Option<String> {
+    Some(name).filter(|name| !name.is_empty())
+}
+
+fn parse<T: std::str::FromStr>(field: &'static str, value: &str) -> Result<T, Refusal> {
+    value.parse().map_err(|_| Refusal::Invalid {
+        field,
+        value: value.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn wire(incarnation: u64, generation: u64) -> v1::Assignment {
+        let member = |node: &str, gossip: &str| v1::Member {
+            node: node.to_owned(),
+            role: "database".to_owned(),
+            gossip: gossip.to_owned(),
+        };
+        v1::Assignment {
+            id: Some(v1::AssignmentId {
+                incarnation,
+                generation,
+            }),
+            site: "thirteen".to_owned(),
+            node: "database-1".to_owned(),
+            role: "database".to_owned(),
+            members: vec![
+                member("database-1", "192.168.56.51:7445"),
+                member("database-2", "192.168.56.52:7445"),
+            ],
+            coordinators: vec![v1::CoordinatorEndpoint {
+                node: "control-1".to_owned(),
+                api: "192.168.56.31:7443".to_owned(),
+                enrolment: "192.168.56.31:7444".to_owned(),
+            }],
+            revoked_serials: vec!["0abc".to_owned()],
+        }
+    }
+
+    fn assignment(incarnation: u64, generation: u64) -> Assignment {
+        wire(incarnation, generation)
+            .try_into()
+            .expect("a valid assignment")
+    }
+
+    fn judge(offered: &Assignment, present: Option<&Assignment>) -> Result<(), Refusal> {
+        let site = "thirteen".parse().expect("a site name");
+        let node = "database-1".parse().expect("a node name");
+        offered.supersedes(present, &site, &node)
+    }
+
+    proptest! {
+        #[test]
+        fn invariant_what_is_in_force_never_goes_back(
+            ids in prop::collection::vec((0u64..4, 0u64..6), 1..40),
+        ) {
+            let mut present: Option<Assignment> = None;
+            for (incarnation, generation) in ids {
+                let offered = assignment(incarnation, generation);
+                let before = present.as_ref().map(|present| present.id);
+                match judge(&offered, present.as_ref()) {
+                    Ok(()) => present = Some(offered),
+                    Err(refusal) => {
+                        let present = before.expect("only a present one can refuse");
+                        prop_assert_eq!(refusal, Refusal::Older { offered: offered.id, present });
+                    }
+                }
+                prop_assert!(present.as_ref().map(|present| present.id) >= before);
+            }
+        }
+    }
+
+    #[test]
+    fn the_incarnation_precedes_the_generation() {
+        assert!(judge(&assignment(2, 1), Some(&assignment(1, 99))).is_ok());
+        assert!(judge(&assignment(1, 99), Some(&assignment(2, 1))).is_err());
+        assert!(
+            judge(&assignment(2, 1), Some(&assignment(2, 1))).is_ok(),
+            "repeated"
+        );
+    }
+
+    #[test]
+    fn another_site_or_another_node_is_refused_even_when_newer() {
+        let mut other = assignment(9, 9);
+        other.site = "elsewhere".parse().expect("a site name");
+        assert!(matches!(
+            judge(&other, None),
+            Err(Refusal::OtherSite { .. })
+        ));
+        let mut other = assignment(9, 9);
+        other.node = "database-2".parse().expect("a node name");
+        assert!(matches!(
+            judge(&other, None),
+            Err(Refusal::OtherNode { .. })
+        ));
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_read_is_named() {
+        type Spoil = fn(&mut v1::Assignment);
+        let cases: [(&str, Spoil); 7] = [
+            ("id", |wire| wire.id = None),
+            ("site", |wire| wire.site = "Not A Site".to_owned()),
+            ("node", |wire| wire.node = String::new()),
+            ("members.node", |wire| wire.members[0].node = "-".to_owned()),
+            ("members.gossip", |wire| {
+                wire.members[0].gossip = "192.168.56.51".to_owned()
+            }),
+            ("coordinators.api", |wire| {
+                wire.coordinators[0].api = "control-1".to_owned()
+            }),
+            ("coordinators.enrolment", |wire| {
+                wire.coordinators[0].enrolment.clear()
+            }),
+        ];
+        for (named, spoil) in cases {
+            let mut spoilt = wire(1, 1);
+            spoil(&mut spoilt);
+            match Assignment::try_from(spoilt) {
+                Err(Refusal::Invalid { field, .. }) => assert_eq!(field, named),
+                other => panic!("{named}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_assignment_on_disk_is_read_back_unchanged() {
+        let assignment = assignment(3, 7);
+        let text = serde_json::to_string(&assignment).expect("serialisable");
+        let back: Assignment = serde_json::from_str(&text).expect("readable");
+        assert_eq!(back, assignment);
+    }
+}

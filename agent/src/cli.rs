@@ -1,0 +1,183 @@
+//! The command line of `hamesh-agent`, from which its man pages and completions are made.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hamesh_proto::ids::NodeId;
+use hamesh_proto::token::EnrolmentToken;
+
+/// The agent of a hamesh site: one runs on every VM.
+#[derive(Debug, Parser)]
+#[command(name = "hamesh-agent", version, propagate_version = true)]
+pub struct Cli {
+    /// Where things are.
+    #[command(flatten)]
+    pub places: Places,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the agent keeps its things.
+#[derive(Clone, Debug, Args)]
+pub struct Places {
+    /// What must survive a reboot: the node's identity, its assignment, the gossip keys.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "HAMESH_STATE_DIR",
+        default_value = "/var/lib/hamesh-agent"
+    )]
+    pub state_dir: PathBuf,
+    /// What lives as long as the agent runs: its local socket.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "HAMESH_RUNTIME_DIR",
+        default_value = "/run/hamesh-agent"
+    )]
+    pub runtime_dir: PathBuf,
+}
+
+impl Places {
+    /// The local socket of the running agent.
+    pub fn socket(&self) -> PathBuf {
+        self.runtime_dir.join("agent.sock")
+    }
+}
+
+/// The agent's commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent (systemd does this)
+    Run(Run),
+    /// Make this machine a node of a site, with a token from `coordctl token create`
+    Enroll(Enroll),
+    /// Get a new certificate in place of one that has expired, after `coordctl node re-enrol`
+    #[command(name = "re-enroll")]
+    ReEnroll(ReEnroll),
+    /// Show what the running agent knows
+    Status(Status),
+    /// Print the running agent's metrics, as Prometheus reads them
+    Metrics,
+    /// Write man pages or shell completions
+    #[command(hide = true)]
+    Generate(Generate),
+}
+
+/// `run`
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// Where metrics are served over mutual TLS; 0 for any free port
+    #[arg(long, value_name = "PORT", env = "HAMESH_METRICS_PORT",
+          default_value_t = hamesh_proto::ports::AGENT_METRICS)]
+    pub metrics_port: u16,
+}
+
+/// `enroll`
+#[derive(Debug, Args)]
+pub struct Enroll {
+    /// The enrolment port of a coordinator
+    #[arg(long, value_name = "IP:PORT", value_parser = enrolment_address)]
+    pub coordinator: SocketAddr,
+    /// The token; it is good for one node, once
+    #[arg(long, env = "HAMESH_TOKEN", hide_env_values = true)]
+    pub token: EnrolmentToken,
+    /// The node that the token was made for [default: this machine's host name]
+    #[arg(long)]
+    pub node: Option<NodeId>,
+    /// Replace the identity that this machine has already
+    #[arg(long)]
+    pub replace: bool,
+    /// Do not start hamesh-agent.service afterwards
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+/// `re-enroll`
+#[derive(Debug, Args)]
+pub struct ReEnroll {
+    /// The enrolment port of a coordinator [default: those known]
+    #[arg(long, value_name = "IP:PORT", value_parser = enrolment_address)]
+    pub coordinator: Option<SocketAddr>,
+    /// Do not start hamesh-agent.service afterwards
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// How to print it
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Ways to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// `generate`
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// What to write
+    #[arg(value_enum)]
+    pub what: Generated,
+    /// Where to
+    pub directory: PathBuf,
+}
+
+/// What is made from the command line's description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Generated {
+    /// Man pages
+    Man,
+    /// Completions for bash, zsh and fish
+    Completions,
+}
+
+/// Takes `IP:PORT`, or an IP alone with the port that coordinators listen on.
+fn enrolment_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| {
+            let ip = text.parse::<std::net::IpAddr>()?;
+            Ok::<_, std::net::AddrParseError>((ip, hamesh_proto::ports::ENROLMENT).into())
+        })
+        .map_err(|_| format!("{text:?} is not an address; write IP:7444"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_may_leave_out_the_port() {
+        assert_eq!(
+            enrolment_address("192.0.2.1"),
+            Ok(([192, 0, 2, 1], 7444).into())
+        );
+        assert_eq!(
+            enrolment_address("192.0.2.1:9"),
+            Ok(([192, 0, 2, 1], 9).into())
+        );
+        assert_eq!(
+            enrolment_address("::1"),
+            Ok("[::1]:7444".parse().expect("an address"))
+        );
+        assert!(enrolment_address("control-1").is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! What each command of `hamesh-agent` does.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use hamesh_proto::ids::NodeId;
+use hamesh_proto::metrics_http::fetch_unix;
+use hamesh_proto::unix_time::unix_ms;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::agent::Agent;
+use crate::cli::{Cli, Command, Enroll, Generate, Generated, Output, Places, ReEnroll};
+use crate::enrol::{EnrolError, Enrolment, re_enrol};
+use crate::notify::notify;
+use crate::state::{StateDir, StateError};
+use crate::status::Status;
+
+/// The unit that runs the agent.
+const UNIT: &str = "hamesh-agent.service";
+
+/// Carries out one command.
+///
+/// # Errors
+/// For people: what is wrong, whether anything changed, what to do next.
+pub async fn carry_out(cli: Cli) -> anyhow::Result<()> {
+    let places = cli.places;
+    match cli.command {
+        Command::Run(run) => run_agent(&places, run.metrics_port).await,
+        Command::Enroll(enroll) => enrol(&places, enroll).await,
+        Command::ReEnroll(again) => enrol_again(&places, again).await,
+        Command::Status(status) => show_status(&places, status.output).await,
+        Command::Metrics => {
+            print!("{}", ask_agent(&places, "/metrics").await?);
+            Ok(())
+        }
+        Command::Generate(generate) => write_generated(&generate),
+    }
+}
+
+async fn run_agent(places: &Places, metrics_port: u16) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let mut agent = Agent::start(places, metrics_port).await?;
+    if let Err(error) = notify("READY=1") {
+        tracing::warn!(%error, "systemd could not be told that the agent is ready");
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        why = agent.broken() => bail!("the agent broke: {why}"),
+    }
+    tracing::info!("agent stopping");
+    drop(notify("STOPPING=1"));
+    agent.stop().await;
+    Ok(())
+}
+
+async fn enrol(places: &Places, wanted: Enroll) -> anyhow::Result<()> {
+    let state = StateDir::open(&places.state_dir)?;
+    let lock = state.lock()?;
+    let node = match wanted.node {
+        Some(node) => node,
+        None => host_name()?,
+    };
+    let enrolment = Enrolment {
+        coordinator: wanted.coordinator,
+        token: wanted.token,
+        node,
+        replace: wanted.replace,
+    };
+    let credentials = enrolment.run(&state).await?;
+    drop(lock);
+    println!("enrolled as {}", credentials.spiffe_id());
+    start_unit(wanted.no_start).await
+}
+
+async fn enrol_again(places: &Places, wanted: ReEnroll) -> anyhow::Result<()> {
+    let state = StateDir::open(&places.state_dir)?;
+    let lock = match state.lock() {
+        Ok(lock) => lock,
+        Err(StateError::Locked { .. }) => bail!(
+            "the agent is running, and re-enrols by itself once `coordctl node re-enrol NODE` \
+             has opened the window (`journalctl -u {UNIT}` shows its attempts)"
+        ),
+        Err(error) => return Err(error.into()),
+    };
+    let present = state.identity()?.ok_or(EnrolError::NotEnrolled)?;
+    let known = match wanted.coordinator {
+        Some(address) => vec![address],
+        None => known_ports(&state)?,
+    };
+    let credentials = re_enrol(&state, &present, &known).await?;
+    drop(lock);
+    println!("re-enrolled as {}", credentials.spiffe_id());
+    start_unit(wanted.no_start).await
+}
+
+fn known_ports(state: &StateDir) -> Result<Vec<std::net::SocketAddr>, StateError> {
+    let mut coordinators = state.coordinators()?;
+    if let Some(assignment) = state.assignment()? {
+        coordinators.splice(0..0, assignment.coordinators);
+    }
+    let mut ports = Vec::new();
+    for coordinator in coordinators {
+        if !ports.contains(&coordinator.enrolment) {
+            ports.push(coordinator.enrolment);
+        }
+    }
+    Ok(ports)
+}
+
+async fn start_unit(no_start: bool) -> anyhow::Result<()> {
+    if no_start {
+        return Ok(());
+    }
+    let ran = tokio::process::Command::new("systemctl")
+        .args(["start", UNIT])
+        .status()
+        .await;
+    match ran {
+        Ok(status) if status.success() => {
+            println!("{UNIT} started");
+            Ok(())
+        }
+        Ok(_) => {
+            bail!("the node is enrolled, but {UNIT} did not start; see `systemctl status {UNIT}`")
+        }
+        Err(error) => bail!(
+            "the node is enrolled, but systemctl cannot be run ({error}); \
+             start the agent with `hamesh-agent run`"
+        ),
+    }
+}
+
+async fn show_status(places: &Places, output: Output) -> anyhow::Result<()> {
+    let json = ask_agent(places, "/status").await?;
+    match output {
+        Output::Json => println!("{json}"),
+        Output::Table => {
+            let status: Status = serde_json::from_str(&json)
+                .context("the running agent is of another version; restart it")?;
+            print!("{}", status.table(unix_ms(SystemTime::now())));
+        }
+    }
+    Ok(())
+}
+
+async fn ask_agent(places: &Places, path: &str) -> anyhow::Result<String> {
+    let socket = places.socket();
+    let (status, body) = fetch_unix(&socket, path).await.with_context(|| {
+        format!("no running agent could be asked; see `systemctl status {UNIT}`")
+    })?;
+    ensure!(status.is_success(), "the running agent answered {status}");
+    String::from_utf8(body.to_vec()).context("the running agent's answer is not text")
+}
+
+fn host_name() -> anyhow::Result<NodeId> {
+    let name = nix::unistd::gethostname().context("this machine's host name cannot be read")?;
+    let name = name.to_string_lossy();
+    let label = name.split('.').next().unwrap_or_default();
+    label
+        .parse()
+        .with_context(|| format!("host name {name:?} is no node name; give --node"))
+}
+
+fn write_generated(generate: &Generate) -> anyhow::Result<()> {
+    let directory = &generate.directory;
+    std::fs::create_dir_all(directory)
+        .and_then(|()| match generate.what {
+            Generated::Man => clap_mangen::generate_to(Cli::command(), directory),
+            Generated::Completions => completions(directory),
+        })
+        .with_context(|| format!("cannot write to {}", directory.display()))
+}
+
+fn completions(directory: &Path) -> std::io::Result<()> {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut Cli::command(), "hamesh-agent", directory)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Says what this node is: puts its facts together, signs them, hands them on.
+//!
+//! Guarantees: the sequence rises with every version under one start, so that nobody can put an
+//! older version in a newer one's place. A renewed certificate or a new assignment is told at once.
+
+use std::sync::Arc;
+
+use hamesh_proto::credentials::LiveCredentials;
+use hamesh_proto::facts;
+use hamesh_proto::v1;
+use tokio::sync::watch;
+
+use crate::VERSION;
+use crate::assignment::Assignment;
+use crate::observe::Observed;
+use crate::observe::system::Machine;
+
+/// What facts are made of and where they go.
+#[derive(Debug)]
+pub struct Publisher {
+    /// The node's name, for the facts.
+    pub node: String,
+    /// Signs the facts.
+    pub credentials: LiveCredentials,
+    /// This run's number.
+    pub start: u64,
+    /// Kernel and boot.
+    pub machine: Machine,
+    /// What was seen.
+    pub observed: watch::Receiver<Observed>,
+    /// What the node was told to be.
+    pub assignment: watch::Receiver<Option<Arc<Assignment>>>,
+    /// Changes when the certificate was renewed.
+    pub renewed: watch::Receiver<u64>,
+    /// For the coordinator, which knows who talks to it.
+    pub plain: watch::Sender<Option<v1::Facts>>,
+    /// For gossip.
+    pub signed: watch::Sender<Option<v1::SignedFacts>>,
+}
+
+impl Publisher {
+    /// Publishes each version until an input is gone.
+    pub async fn run(mut self) {
+        for sequence in 1.. {
+            let facts = self.facts(sequence);
+            self.signed
+                .send_replace(Some(facts::sign(&self.credentials.current(), &facts)));
+            self.plain.send_replace(Some(facts));
+            let changed = tokio::select! {
+                changed = self.observed.changed() => changed,
+                changed = self.assignment.changed() => changed,
+                changed = self.renewed.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn facts(&mut self, sequence: u64) -> v1::Facts {
+        let observed = self.observed.borrow_and_update().clone();
+        let assignment = self.assignment.borrow_and_update().clone();
+        self.renewed.mark_unchanged();
+        v1::Facts {
+            node: self.node.clone(),
+            started_unix_ms: self.start,
+            sequence,
+            version: VERSION.to_owned(),
+            role: assignment
+                .as_ref()
+                .and_then(|held| held.role.clone())
+                .unwrap_or_default(),
+            applied: assignment.map(|held| held.id.into()),
+            health: observed.health,
+            interfaces: observed.interfaces,
+            certificate_expires_unix_ms: self.credentials.current().not_after_unix_ms(),
+            kernel: self.machine.kernel.clone(),
+            boot_id: self.machine.boot_id.clone(),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The agent's stream with a coordinator: tells facts and peers, takes assignments and keys.
+//!
+//! ```text
+//!          connect, Hello             Welcome
+//! (pause) ----------------> greeting ---------> talking --- broken, renewed ---> (pause)
+//!    ^                          | refused, no answer in time                       |
+//!    +--------------------------+---------------- next coordinator ----------------+
+//! ```
+//!
+//! Guarantees: one stream at a time, to any coordinator known, for ever; pauses from 0.2 s to 5 s.
+//! A certificate that was renewed is shown at once, by a new stream. A refusal is logged when its
+//! words change, not at each attempt.
+//!
+//! Absent: judging what comes ([`crate::held`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hamesh_proto::credentials::LiveCredentials;
+use hamesh_proto::tls::{ConnectError, Expect, channel};
+use hamesh_proto::v1::agent_message::Kind;
+use hamesh_proto::v1::agents_client::AgentsClient;
+use hamesh_proto::v1::{self, coordinator_message};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::VERSION;
+use crate::assignment::Coordinator;
+use crate::backoff::Backoff;
+use crate::gossip::PeersView;
+use crate::held::{Held, describe};
+use crate::metrics::Metrics;
+
+/// The version of the stream's rules that this agent keeps to.
+pub const PROTOCOL: u32 = 1;
+
+/// How long a coordinator may take from the connection to its Welcome, or to take a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Messages that wait for the network. More than one agent ever has to say at once.
+const OUTBOX: usize = 16;
+/// How often the peers' facts are told; their life and death are told at once.
+const PEERS_IN_FULL_EVERY: Duration = Duration::from_secs(30);
+/// How often what could not be written to disk is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(10);
+
+/// How the session stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionState {
+    /// The coordinator that holds it.
+    pub coordinator: Option<String>,
+    /// Why there is none.
+    pub problem: Option<String>,
+}
+
+/// What a session works with.
+#[derive(Debug)]
+pub struct Session {
+    /// Whom the agent is.
+    pub credentials: LiveCredentials,
+    /// What it was told.
+    pub held: Held,
+    /// This run's number.
+    pub start: u64,
+    /// This boot's.
+    pub boot_id: String,
+    /// The node's own facts.
+    pub facts: watch::Receiver<Option<v1::Facts>>,
+    /// What gossip says of the others.
+    pub peers: watch::Receiver<Arc<PeersView>>,
+    /// Changes when the certificate was renewed.
+    pub renewed: watch::Receiver<u64>,
+    /// Where the session's state is published.
+    pub state: watch::Sender<SessionState>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a stream ended.
+#[derive(Debug)]
+enum End {
+    /// The certificate was renewed: dial again at once.
+    Renewed,
+    /// Anything else, in words.
+    Broken(String),
+}
+
+impl Session {
+    /// Holds a session until the task is dropped.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        for turn in 0.. {
+            let coordinators = self.held.coordinators();
+            if let Some(coordinator) = coordinators.get(turn % coordinators.len().max(1)).cloned() {
+                let end = self.attempt(&coordinator).await;
+                let talked = self.state.borrow().coordinator.is_some();
+                if talked {
+                    backoff.reset();
+                }
+                match end {
+                    // Not worth a line: the next stream begins at once.
+                    End::Renewed => continue,
+                    End::Broken(why) => self.disconnected(format!("{}: {why}", coordinator.api)),
+                }
+            } else {
+                self.disconnected("no coordinator is known".to_owned());
+            }
+            sleep(backoff.pause()).await;
+        }
+    }
+
+    async fn attempt(&mut self, coordinator: &Coordinator) -> End {
+        self.renewed.mark_unchanged();
+        let channel = channel(coordinator.api, &self.credentials, Expect::Coordinator);
+        let (outbox, messages) = mpsc::channel(OUTBOX);
+        let hello = v1::Hello {
+            version: VERSION.to_owned(),
+            protocol: PROTOCOL,
+            assignment: self
+                .held
+                .assignment()
+                .borrow()
+                .as_ref()
+                .map(|held| held.id.into()),
+            key_ring_version: self.held.ring_version(),
+            started_unix_ms: self.start,
+            boot_id: self.boot_id.clone(),
+        };
+        if let Err(end) = send(&outbox, Kind::Hello(hello)).await {
+            return end;
+        }
+        let mut client = AgentsClient::new(channel);
+        let opened = timeout(PATIENCE, client.session(ReceiverStream::new(messages))).await;
+        let mut inbox = match opened {
+            Err(_) => return End::Broken(format!("no answer within {PATIENCE:?}")),
+            Ok(Err(status)) => return End::Broken(words(&status)),
+            Ok(Ok(stream)) => stream.into_inner(),
+        };
+        match timeout(PATIENCE, welcomed(&mut inbox)).await {
+            Err(_) => return End::Broken(format!("no welcome within {PATIENCE:?}")),
+            Ok(Err(end)) => return end,
+            Ok(Ok(welcome)) => self.connected(&welcome),
+        }
+        match self.talk(&outbox, &mut inbox).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn talk(
+        &mut self,
+        outbox: &mpsc::Sender<v1::AgentMessage>,
+        inbox: &mut tonic::Streaming<v1::CoordinatorMessage>,
+    ) -> Result<std::convert::Infallible, End> {
+        let mut retry = interval(RETRY_EVERY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut teller = Teller::default();
+        self.facts.mark_changed();
+        self.peers.mark_changed();
+        loop {
+            tokio::select! {
+                message = inbox.message() => {
+                    let message = message.map_err(|status| End::Broken(words(&status)))?;
+                    let message = message
+                        .ok_or_else(|| End::Broken("the coordinator ended it".to_owned()))?;
+                    self.take(outbox, message).await?;
+                }
+                Ok(()) = self.facts.changed() => {
+                    let facts = self.facts.borrow_and_update().clone();
+                    if let Some(facts) = facts {
+                        send(outbox, Kind::Facts(facts)).await?;
+                    }
+                }
+                Ok(()) = self.peers.changed() => {
+                    let view = self.peers.borrow_and_update().clone();
+                    if let Some(told) = teller.tell(&view, Instant::now()) {
+                        send(outbox, Kind::Peers(told)).await?;
+                    }
+                }
+                Ok(()) = self.renewed.changed() => return Err(End::Renewed),
+                _ = retry.tick() => {
+                    for ack in self.held.retry().await {
+                        send(outbox, ack).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        outbox: &mpsc::Sender<v1::AgentMessage>,
+        message: v1::CoordinatorMessage,
+    ) -> Result<(), End> {
+        match message.kind {
+            Some(coordinator_message::Kind::Assignment(assignment)) => {
+                let ack = self.held.take_assignment(assignment).await;
+                send(outbox, Kind::AssignmentAck(ack)).await
+            }
+            Some(coordinator_message::Kind::KeyRing(ring)) => {
+                match self.held.take_ring(ring).await {
+                    Some(ack) => send(outbox, Kind::KeyRingAck(ack)).await,
+                    None => Ok(()),
+                }
+            }
+            // A second welcome says nothing new; an unknown arm is of a later version.
+            Some(coordinator_message::Kind::Welcome(_)) | None => Ok(()),
+        }
+    }
+
+    fn connected(&self, welcome: &v1::Welcome) {
+        self.metrics.sessions.inc();
+        self.metrics.session_connected.set(1);
+        let (coordinator, version) = (&welcome.coordinator, &welcome.version);
+        tracing::info!(coordinator, version, "session with a coordinator");
+        let coordinator = Some(coordinator.clone());
+        self.state.send_replace(SessionState {
+            coordinator,
+            problem: None,
+        });
+    }
+
+    fn disconnected(&self, problem: String) {
+        self.metrics.session_connected.set(0);
+        let state = SessionState {
+            coordinator: None,
+            problem: Some(problem),
+        };
+        self.state.send_if_modified(|present| {
+            let changed = *present != state;
+            if changed {
+                let why = state.problem.as_deref().unwrap_or_default();
+                tracing::warn!(why, "no session with a coordinator");
+                *present = state;
+            }
+            changed
+        });
+    }
+}
+
+/// Decides how much of the peers to tell: everything now and then, life and death at once.
+#[derive(Debug, Default)]
+struct Teller {
+    in_full_at: Option<Instant>,
+    lives: Vec<(String, bool)>,
+}
+
+impl Teller {
+    fn tell(&mut self, view: &PeersView, now: Instant) -> Option<v1::PeerView> {
+        let lives = view
+            .iter()
+            .map(|(node, peer)| (node.to_string(), peer.alive))
+            .collect();
+        let in_full = self
+            .in_full_at
+            .is_none_or(|at| now - at >= PEERS_IN_FULL_EVERY);
+        if !in_full && self.lives == lives {
+            return None;
+        }
+        if in_full {
+            self.in_full_at = Some(now);
+        }
+        self.lives = lives;
+        let peers = view.iter().map(|(node, peer)| v1::Peer {
+            node: node.to_string(),
+            alive: peer.alive,
+            facts: peer.facts.clone().filter(|_| in_full),
+        });
+        Some(v1::PeerView {
+            peers: peers.collect(),
+        })
+    }
+}
+
+async fn send(outbox: &mpsc::Sender<v1::AgentMessage>, kind: Kind) -> Result<(), End> {
+    let message = v1::AgentMessage { kind: Some(kind) };
+    match timeout(PATIENCE, outbox.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Broken("the stream is closed".to_owned())),
+        Err(_) => Err(End::Broken(format!("nothing was taken for {PATIENCE:?}"))),
+    }
+}
+
+async fn welcomed(
+    inbox: &mut tonic::Streaming<v1::CoordinatorMessage>,
+) -> Result<v1::Welcome, End> {
+    let first = inbox
+        .message()
+        .await
+        .map_err(|status| End::Broken(words(&status)))?;
+    match first.and_then(|message| message.kind) {
+        Some(coordinator_message::Kind::Welcome(welcome)) => Ok(welcome),
+        Some(_) | None => Err(End::Broken("the first message was no welcome".to_owned())),
+    }
+}
+
+/// What went wrong, for people: the connection's own error where there is one.
+pub fn words(status: &tonic::Status) -> String {
+    match ConnectError::find(status) {
+        Some(error) => describe(error),
+        None => format!("{}: {}", status.code(), status.message()),
+    }
+}
