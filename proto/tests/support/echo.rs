@@ -1,4 +1,5 @@
 //! A gRPC server on 127.0.0.1 that answers who its caller is.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,18 @@ use tokio::net::TcpListener;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-struct WhoAmI;
+/// Counts the calls whose caller went away.
+struct WhoAmI {
+    abandoned: Arc<AtomicU64>,
+}
+
+struct CountWhenDropped(Arc<AtomicU64>);
+
+impl Drop for CountWhenDropped {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 #[tonic::async_trait]
 impl Enrolment for WhoAmI {
@@ -38,11 +50,13 @@ impl Enrolment for WhoAmI {
         }))
     }
 
+    /// Never answers; its future is dropped when the connection is.
     async fn re_enrol(
         &self,
         _request: Request<v1::ReEnrolRequest>,
     ) -> Result<Response<v1::EnrolResponse>, Status> {
-        Err(Status::unimplemented("not part of the echo"))
+        let _counted = CountWhenDropped(Arc::clone(&self.abandoned));
+        std::future::pending().await
     }
 }
 
@@ -50,6 +64,7 @@ impl Enrolment for WhoAmI {
 pub struct Echo {
     pub addr: SocketAddr,
     pub counters: Arc<ListenerCounters>,
+    pub abandoned: Arc<AtomicU64>,
 }
 
 impl Echo {
@@ -67,12 +82,20 @@ impl Echo {
         let counters = Arc::new(ListenerCounters::default());
         let config = server_config(live, auth, Alpn::H2);
         let incoming = incoming(listener, config, limits, Arc::clone(&counters));
+        let abandoned = Arc::new(AtomicU64::new(0));
+        let service = EnrolmentServer::new(WhoAmI {
+            abandoned: Arc::clone(&abandoned),
+        });
         tokio::spawn(
             grpc_server()
-                .add_service(EnrolmentServer::new(WhoAmI))
+                .add_service(service)
                 .serve_with_incoming(incoming),
         );
-        Self { addr, counters }
+        Self {
+            addr,
+            counters,
+            abandoned,
+        }
     }
 
     /// Waits until `counter` reaches `at_least`.
