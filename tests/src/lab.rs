@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -57,15 +58,46 @@ impl Lab {
         self.must(["exec", node, "--", "sh", "-euc", script])
     }
 
+    /// Runs one command of the lab and kills it with SIGKILL after `seconds`, if it still runs.
+    pub fn killed_after(&self, seconds: &str, arguments: &[&str]) -> Result<ExitStatus> {
+        let mut command = Command::new(&self.program);
+        let mut child = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
+        let seconds: u64 = seconds.parse().context("seconds")?;
+        std::thread::sleep(Duration::from_secs(seconds));
+        child.kill().context("cannot kill the lab")?;
+        Ok(child.wait()?)
+    }
+
     /// The names of the nodes.
     pub fn nodes(&self) -> Result<Vec<String>> {
-        let list: Value = serde_json::from_str(&self.must(["list", "--output", "json"])?)
-            .context("`hamesh-lab list --output json` is not JSON")?;
-        let nodes = list.as_array().context("`hamesh-lab list` is not a list")?;
-        nodes
+        let list = self.list()?;
+        let names = list
             .iter()
-            .map(|node| Some(node.get("node").or(node.get("name"))?.as_str()?.to_owned()))
+            .map(|row| Some(row.get("node")?.as_str()?.to_owned()));
+        names
             .collect::<Option<_>>()
             .context("a node without a name in `hamesh-lab list`")
+    }
+
+    /// A node's address on the management network.
+    pub fn address(&self, node: &str) -> Result<String> {
+        let list = self.list()?;
+        let row = list
+            .iter()
+            .find(|row| row.get("node").is_some_and(|name| name == node));
+        let address = row.and_then(|row| row.get("addresses")?.get(0)?.as_str());
+        let address = address.with_context(|| format!("`hamesh-lab list` has no {node}"))?;
+        Ok(address.split('/').next().unwrap_or_default().to_owned())
+    }
+
+    fn list(&self) -> Result<Vec<Value>> {
+        serde_json::from_str(&self.must(["list", "--output", "json"])?)
+            .context("`hamesh-lab list --output json` is not a list in JSON")
     }
 }

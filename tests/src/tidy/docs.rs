@@ -86,6 +86,27 @@ pub fn decision_numbers(tree: &[Source]) -> Vec<Finding> {
     findings
 }
 
+/// The commands of every block fenced as `sh`, one for each line; a line that ends in a backslash
+/// goes on in the next.
+pub fn shell_commands(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut inside = false;
+    let mut begun = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = line.trim() == "```sh";
+        } else if inside && !line.trim().is_empty() && !line.trim_start().starts_with('#') {
+            begun.push_str(line);
+            if !line.ends_with('\\') {
+                commands.push(std::mem::take(&mut begun));
+            } else {
+                begun.push('\n');
+            }
+        }
+    }
+    commands
+}
+
 /// Lines outside fenced code, with their numbers.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
@@ -175,6 +196,12 @@ mod tests {
         assert!(code_map(&source("m.md", "| `agent/` | runs |\n"), &tree).is_empty());
         let found = code_map(&source("m.md", "| folder |\n| `agnet/` | runs |\n"), &tree);
         assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn only_shell_blocks_hold_commands() {
+        let text = "say\n```sh\n# why\na \\\n  b\n\nc\n```\nx\n```text\ny\n```\n";
+        assert_eq!(shell_commands(text), ["a \\\n  b", "c"]);
     }
 
     #[test]

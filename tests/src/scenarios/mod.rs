@@ -1,0 +1,205 @@
+//! What must hold on a whole site: one function per sentence, in the order in which they are tried.
+//!
+//! | module | about |
+//! |---|---|
+//! | [`membership`] | who is there: deaths, returns, cuts, losses |
+//! | [`coordinator`] | the coordinator and its store, restarted, killed and gone |
+//! | [`identity`] | who may come in, and who no longer |
+//! | [`desired`] | documents, generations, keys, access |
+//! | [`hostile`] | random datagrams and bytes |
+//! | [`observe`] | metrics, the journal, the guide |
+//! | [`packages`] | apt: upgrade, remove, purge |
+//! | [`lab`] | what the lab leaves behind |
+
+pub mod coordinator;
+pub mod desired;
+pub mod hostile;
+pub mod identity;
+pub mod lab;
+pub mod membership;
+pub mod observe;
+pub mod packages;
+
+use anyhow::{Context as _, Result};
+
+use crate::lab::Lab;
+use crate::site::traces::Traces;
+use crate::site::{COORDINATOR, Site};
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// What holds, as a sentence.
+    pub sentence: &'static str,
+    /// Tries it.
+    pub play: fn(&World) -> Result<()>,
+    /// Whether it needs all nodes alive to begin with, and leaves them so.
+    pub whole: bool,
+}
+
+/// The site, and the machine before there was one.
+#[derive(Debug)]
+pub struct World {
+    /// The site.
+    pub site: Site,
+    /// What was on the machine before.
+    pub before: Traces,
+}
+
+/// Every scenario, in order.
+pub const ALL: &[Scenario] = &[
+    on_whole(
+        "every node is alive with version and certificate expiry",
+        membership::all_alive,
+    ),
+    on_whole(
+        "no address of the site is on the machine itself",
+        lab::not_on_the_host,
+    ),
+    on_whole("bringing up what is up changes nothing", lab::up_again),
+    on_whole(
+        "a killed node is dead to all others and comes back",
+        membership::killed,
+    ),
+    on_whole("a rebooted node comes back by itself", membership::rebooted),
+    on_whole(
+        "a frozen node is dead to the others until it thaws",
+        membership::frozen,
+    ),
+    on_whole(
+        "a node cut off comes back when it is healed",
+        membership::cut_off,
+    ),
+    on_whole(
+        "each side of a partition sees the other dead",
+        membership::partitioned,
+    ),
+    on_whole(
+        "a tenth of the packets lost kills nobody",
+        membership::lossy,
+    ),
+    on_whole("all processors busy kills nobody", membership::loaded),
+    on_whole(
+        "the events tell of deaths and returns in order",
+        membership::told,
+    ),
+    on_whole(
+        "a restart of the coordinator changes nothing",
+        coordinator::restarted,
+    ),
+    on_whole(
+        "a SIGKILL of coordinator and store changes nothing",
+        coordinator::killed,
+    ),
+    on_whole(
+        "killed under load, nothing acknowledged is lost",
+        coordinator::killed_under_load,
+    ),
+    on_whole(
+        "without a coordinator agents gossip and start",
+        coordinator::gone,
+    ),
+    on_whole(
+        "every error of a document is told with its line",
+        desired::bad_documents,
+    ),
+    on_whole("a change reaches every agent once", desired::generations),
+    on_whole(
+        "the gossip keys rotate without a false death",
+        desired::key_rotation,
+    ),
+    on_whole("a viewer may look and may not change", desired::access),
+    on_whole("a bad token admits nobody", identity::tokens),
+    on_whole(
+        "a certificate of another site is refused",
+        identity::foreign,
+    ),
+    on_whole(
+        "a certificate is renewed without a restart",
+        identity::renewal,
+    ),
+    on_whole(
+        "a node off past its expiry waits for an admin",
+        identity::expired,
+    ),
+    on_whole("a removed node is refused at once", identity::removed),
+    on_whole(
+        "a million random datagrams harm nothing",
+        hostile::datagrams,
+    ),
+    on_whole("random bytes at every port harm nothing", hostile::bytes),
+    on_whole(
+        "the store answers on the loopback only",
+        hostile::store_is_hidden,
+    ),
+    on_whole(
+        "a real Prometheus scrapes the whole site",
+        observe::prometheus,
+    ),
+    on_whole("logs are in the journal with fields", observe::journal),
+    on_whole("every command of the guide works", observe::guide),
+    on_whole("a package upgrade loses nothing", packages::upgraded),
+    on_whole(
+        "remove keeps the state and purge deletes it",
+        packages::removed_and_purged,
+    ),
+    on_whole(
+        "an etcd of the administrator is left alone",
+        packages::beside_etcd,
+    ),
+    Scenario {
+        sentence: "down leaves nothing behind",
+        play: lab::down,
+        whole: false,
+    },
+];
+
+const fn on_whole(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
+    Scenario {
+        sentence,
+        play,
+        whole: true,
+    }
+}
+
+impl World {
+    /// Brings the site up.
+    pub fn boot(lab: Lab) -> Result<Self> {
+        let left = lab.run(["down"])?;
+        anyhow::ensure!(
+            left.status.success(),
+            "what an earlier run left cannot go: {left:?}"
+        );
+        let before = Traces::look()?;
+        lab.must(["up"]).context("the site does not come up")?;
+        Ok(World {
+            site: Site::of(lab)?,
+            before,
+        })
+    }
+
+    /// Tries one scenario; an error carries what the site looked like.
+    pub fn play(&self, scenario: &Scenario) -> Result<()> {
+        if scenario.whole {
+            self.site.until_whole().context("before the scenario")?;
+        }
+        (scenario.play)(self).map_err(|e| e.context(self.look_round()))?;
+        if scenario.whole {
+            self.site.until_whole().context("after the scenario")?;
+        }
+        Ok(())
+    }
+
+    /// For the reader of a failure: the site as it is, and the coordinator's last words.
+    fn look_round(&self) -> String {
+        let said = |command: &[&str]| match self.site.on(COORDINATOR, command) {
+            Ok(answer) => format!("{}{}", answer.stdout, answer.stderr),
+            Err(error) => format!("{error:#}"),
+        };
+        format!(
+            "the site then:\n{}\nthe coordinator's journal:\n{}\nwhat failed",
+            said(&["coordctl", "status"]),
+            said(&["journalctl", "--no-pager", "-n", "30", "-u", "hamesh-*"]),
+        )
+    }
+}

@@ -1,0 +1,39 @@
+//! The end-to-end suite: boots one site on the lab and tries every scenario on it, in order.
+//!
+//! `cargo test --release --workspace --test site` runs all of them, with a part of a name only
+//! those that hold it (the lab is then left as it is, for a second look). The lab is driven by its
+//! own command only. Each scenario finds the site whole, and is held to leave it so.
+
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use hamesh_tests::lab::Lab;
+use hamesh_tests::scenarios::{ALL, Scenario, World};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // One site, one thing done to it at a time.
+    arguments.test_threads = Some(1);
+    let world: Arc<OnceLock<Result<World, String>>> = Arc::default();
+    let trials = ALL.iter().map(|scenario| {
+        let world = Arc::clone(&world);
+        Trial::test(scenario.sentence, move || play(&world, scenario))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn play(world: &OnceLock<Result<World, String>>, scenario: &Scenario) -> Result<(), Failed> {
+    let world = world.get_or_init(|| boot().map_err(|e| format!("{e:#}")));
+    let world = world
+        .as_ref()
+        .map_err(|e| Failed::from(format!("the lab is not up: {e}")))?;
+    let started = std::time::Instant::now();
+    let outcome = world.play(scenario);
+    eprintln!("    [{:.1} s]", started.elapsed().as_secs_f64());
+    outcome.map_err(|e| Failed::from(format!("{e:#}")))
+}
+
+fn boot() -> anyhow::Result<World> {
+    World::boot(Lab::of_this_build()?)
+}
