@@ -10,11 +10,13 @@
 //! | [`desired`] | pure: the desired state, and what each node is told of it |
 //! | [`authority`] | who gets which certificate |
 //! | [`liveness`] | pure: whether a node is alive, and why |
+//! | [`ctl`] | `coordctl`: commands and screens |
 //! | [`clock`] | the wall clock as a value |
 
 pub mod authority;
 pub mod clock;
 pub mod config;
+pub mod ctl;
 pub mod desired;
 pub mod init;
 pub mod ledger;

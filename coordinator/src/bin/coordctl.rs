@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The operator's command: parse and run.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hamesh_coordinator::ctl::run()
+}

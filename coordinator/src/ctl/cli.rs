@@ -1,0 +1,341 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueHint};
+use hamesh_proto::ids::{NodeId, OperatorName};
+use hamesh_roles::Role;
+
+use super::output::Form;
+use super::time::parse_span;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 the command or a file is wrong, 3 no coordinator could be reached, \
+4 refused.";
+
+/// Shows a hamesh site, plans and applies changes to it, and admits nodes and operators.
+#[derive(Debug, Parser)]
+#[command(name = "coordctl", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Form of the output
+    #[arg(long, short, global = true, value_enum, default_value_t = Form::Table)]
+    pub output: Form,
+
+    /// Context file: the site, its coordinators and your identity
+    /// [default: ~/.config/hamesh/context.json]
+    #[arg(long, global = true, env = "HAMESH_CONTEXT", value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub context: Option<PathBuf>,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `coordctl` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole site on one screen
+    Status,
+    /// List the nodes (the same as `node list`)
+    Nodes,
+    /// Look at nodes, remove them, let them come back
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Show what happened
+    Events(Events),
+    /// Print the site document as it is stored
+    Site,
+    /// Make a site document the desired state
+    Apply(Apply),
+    /// Give a node a role, or none
+    Assign(Assign),
+    /// Make, list and revoke enrolment tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Add, list and remove operators
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+    /// Look after the gossip between the nodes
+    #[command(subcommand)]
+    Gossip(GossipCommand),
+    /// Show or import the context file
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Set up a new site on this machine, its first coordinator (as root)
+    Init(Init),
+    /// Write man pages or shell completions
+    #[command(subcommand, hide = true)]
+    Generate(Generate),
+}
+
+/// About nodes.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// List the nodes
+    List,
+    /// Show everything about one node
+    Show {
+        /// The node
+        node: String,
+    },
+    /// Take a node out of the site and refuse its certificate at once
+    Remove {
+        /// The node
+        node: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let a node whose certificate has expired come back by itself
+    ReEnrol {
+        /// The node
+        node: String,
+        /// For how long: 90s, 30m, 12h, 7d
+        #[arg(long, value_parser = parse_span, default_value = "1h", value_name = "SPAN")]
+        valid: Duration,
+    },
+}
+
+/// Show what happened.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Go on with what happens from now on, until interrupted
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many past events to show
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub last: u32,
+}
+
+/// Make a site document the desired state.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The site document
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// How to go about it.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Give a node a role.
+#[derive(Debug, Args)]
+pub struct Assign {
+    /// The node
+    pub node: String,
+    /// Its role
+    #[arg(value_parser = PossibleValuesParser::new(role_names()))]
+    pub role: String,
+    /// How to go about it.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// How to go about a change.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Consent {
+    /// Show the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// About enrolment tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token that enrols one node, once
+    Create {
+        /// The node
+        node: String,
+        /// For how long: 90s, 30m, 12h, 7d
+        #[arg(long, value_parser = parse_span, default_value = "1h", value_name = "SPAN")]
+        valid: Duration,
+    },
+    /// List the tokens, without their secrets
+    List,
+    /// Make a token useless
+    Revoke {
+        /// The token's id, as `token list` shows it
+        id: String,
+    },
+}
+
+/// About operators.
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Admit an operator, and write the context file to hand over
+    Add {
+        /// Name of the operator
+        name: OperatorName,
+        /// What the operator may do
+        #[arg(long, value_enum)]
+        access: Access,
+        /// Where to write the context file; it holds a private key
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: PathBuf,
+    },
+    /// List the operators
+    List,
+    /// Refuse an operator from now on
+    Remove {
+        /// Name of the operator
+        name: OperatorName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Access {
+    /// Look at everything that is no secret
+    Viewer,
+    /// Everything
+    Admin,
+}
+
+/// About gossip.
+#[derive(Debug, Subcommand)]
+pub enum GossipCommand {
+    /// Replace the key that encrypts gossip, without an interruption
+    RotateKey,
+}
+
+/// About the context file.
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// Show the context in use, without its key
+    Show,
+    /// Make FILE the context in use
+    Import {
+        /// A context file that an admin made with `operator add`
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Even if another site's or operator's context is in use
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+/// Set up a new site.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The site document
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub site_file: PathBuf,
+    /// The node of the document that this machine is
+    #[arg(long)]
+    pub node: NodeId,
+    /// Name of the first operator, an admin [default: who called sudo, or root]
+    #[arg(long, value_name = "NAME")]
+    pub operator: Option<OperatorName>,
+}
+
+/// What is made for packages.
+#[derive(Debug, Subcommand)]
+pub enum Generate {
+    /// A man page for each command
+    Man {
+        /// Where to
+        directory: PathBuf,
+    },
+    /// Completions for bash, zsh and fish
+    Completions {
+        /// Where to
+        directory: PathBuf,
+    },
+}
+
+/// What `assign` calls no role.
+pub const NO_ROLE: &str = "none";
+
+/// The names that `assign` takes.
+pub fn role_names() -> impl Iterator<Item = &'static str> {
+    Role::ALL.into_iter().map(Role::name).chain([NO_ROLE])
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_guide_parses() {
+        for line in [
+            "coordctl status",
+            "coordctl nodes -o wide",
+            "coordctl node list --output json",
+            "coordctl node show node-1",
+            "coordctl node remove node-1 --yes",
+            "coordctl node re-enrol node-1 --valid 2h",
+            "coordctl events --follow --last 3",
+            "coordctl site",
+            "coordctl apply -f site.yaml --dry-run",
+            "coordctl apply --file site.yaml --yes",
+            "coordctl assign node-1 database --yes",
+            "coordctl assign node-1 none --dry-run",
+            "coordctl token create node-1 --valid 30m",
+            "coordctl token list",
+            "coordctl token revoke abc",
+            "coordctl operator add ada --access viewer --out ada.json",
+            "coordctl operator list",
+            "coordctl operator remove ada --yes",
+            "coordctl gossip rotate-key",
+            "coordctl --context other.json context show",
+            "coordctl context import ada.json --replace",
+            "coordctl init --site-file site.yaml --node control-1",
+            "coordctl init --site-file site.yaml --node control-1 --operator ada",
+            "coordctl generate man out",
+            "coordctl generate completions out",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_exit_code_two() {
+        for line in [
+            "coordctl",
+            "coordctl statsu",
+            "coordctl token create node-1 --valid 1w",
+            "coordctl operator add Ada --access admin --out x",
+            "coordctl operator add ada --access root --out x",
+            "coordctl apply",
+            "coordctl assign node-1 webserver",
+            "coordctl events --last -1",
+            "coordctl init --site-file s --node Bad_Name",
+            "coordctl status --output xml",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_word_is_told_the_nearest_one() {
+        for (line, meant) in [
+            ("coordctl statsu", "'status'"),
+            ("coordctl assign node-1 databse", "'database'"),
+            ("coordctl token crate node-1", "'create'"),
+        ] {
+            let told = parse(line).expect_err(line).to_string();
+            assert!(told.contains(meant), "{told}");
+        }
+    }
+}

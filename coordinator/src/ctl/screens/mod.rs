@@ -1,0 +1,41 @@
+//! Screens: pure functions from a view, the time and a look to text.
+
+mod access;
+mod events;
+mod node;
+mod nodes;
+mod plan;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use access::{context, operators, token_created, tokens};
+pub use events::{event_line, events};
+pub use node::node;
+pub use nodes::nodes;
+pub use plan::{plan, rotation};
+pub use status::status;
+
+/// A size for people: "1.2 GiB".
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut unit = 0;
+    let mut tenths = u128::from(bytes) * 10;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    }
+}
+
+/// The share of `part` in `whole`: "34%".
+fn percent(part: u64, whole: u64) -> Option<String> {
+    let hundredfold = u128::from(part) * 100;
+    hundredfold
+        .checked_div(u128::from(whole))
+        .map(|percent| format!("{percent}%"))
+}

@@ -1,0 +1,517 @@
+//! Every screen, from fixed data, against golden files; `UPDATE_GOLDEN=1 cargo test -p
+//! hamesh-coordinator screens` writes them anew. Review the difference.
+
+use std::path::Path;
+
+use hamesh_proto::v1;
+
+use super::*;
+use crate::ctl::failure::{Failure, Told};
+use crate::ctl::output::{json, yaml};
+use crate::ctl::paint::Look;
+use crate::ctl::time::Moment;
+use crate::ctl::views::{
+    AppliedView, ContextView, EventView, GenerationView, NodeView, OperatorView, PlanView,
+    RemovedView, RotationView, SiteView, StatusView, TokenCreatedView, TokenView,
+};
+
+/// 2026-11-22T18:43:15Z
+const NOW: u64 = 1_795_372_995_000;
+const SECOND: u64 = 1000;
+const DAY: u64 = 86_400 * SECOND;
+const PLAIN: Look = Look {
+    colour: false,
+    width: Some(120),
+};
+
+fn golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, actual).expect("the golden file is writable");
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        actual,
+        wanted,
+        "{}: UPDATE_GOLDEN=1 writes it anew",
+        path.display()
+    );
+}
+
+fn id(generation: u64) -> Option<v1::AssignmentId> {
+    Some(v1::AssignmentId {
+        incarnation: 1,
+        generation,
+    })
+}
+
+fn health() -> v1::Health {
+    let disk = |mount: &str, available_bytes| v1::Disk {
+        mount: mount.into(),
+        total_bytes: 20 << 30,
+        available_bytes,
+    };
+    v1::Health {
+        load1: 0.127,
+        cpus: 2,
+        memory_total_bytes: 2 << 30,
+        memory_available_bytes: 3 << 29,
+        disks: vec![disk("/", 15 << 30), disk("/data", 19 << 30)],
+        clock_offset_ms: 2,
+        clock_peers: 12,
+        uptime_s: 3 * 86_400 + 7,
+        ..Default::default()
+    }
+}
+
+fn node(name: &str, role: &str, state: v1::NodeState, health: v1::Health) -> v1::NodeStatus {
+    let facts = v1::Facts {
+        node: name.into(),
+        started_unix_ms: NOW - DAY,
+        version: "0.1.0".into(),
+        role: role.into(),
+        applied: id(14),
+        health: Some(health),
+        interfaces: vec![v1::Interface {
+            name: "trust".into(),
+            up: true,
+            mac: "02:00:00:00:00:01".into(),
+            addresses: vec!["192.168.56.41/24".into()],
+        }],
+        certificate_expires_unix_ms: NOW + 6 * DAY,
+        kernel: "6.1.0-18-amd64".into(),
+        boot_id: "5b7c0f4e-0000-4000-8000-000000000001".into(),
+        ..Default::default()
+    };
+    v1::NodeStatus {
+        node: name.into(),
+        role: role.into(),
+        addresses: vec!["192.168.56.41".into()],
+        state: state.into(),
+        reason: "its session is open and 12 of 12 members hear it".into(),
+        state_since_unix_ms: NOW - 3 * 3600 * SECOND,
+        session: state == v1::NodeState::Alive,
+        seen_by: 12,
+        seen_of: 12,
+        facts: Some(facts),
+        applied: id(14),
+        certificate_expires_unix_ms: NOW + 6 * DAY,
+        re_enrol_open_until_unix_ms: 0,
+    }
+}
+
+fn event(number: u64, kind: &str, node: &str, text: &str, actor: &str) -> v1::Event {
+    v1::Event {
+        number,
+        at_unix_ms: NOW - (50 - number) * 7 * SECOND,
+        kind: kind.into(),
+        node: node.into(),
+        text: text.into(),
+        actor: actor.into(),
+    }
+}
+
+fn some_events() -> Vec<v1::Event> {
+    let coordinator = "coordinator/control-1";
+    vec![
+        event(
+            40,
+            "site.applied",
+            "",
+            "generation 14: 1 change",
+            "operator/ada",
+        ),
+        event(
+            41,
+            "token.created",
+            "node-3",
+            "token 7f3a, for 1h",
+            "operator/ada",
+        ),
+        event(
+            48,
+            "node.dead",
+            "node-2",
+            "its session ended\u{1b}[2J, 0 of 11 hear it",
+            coordinator,
+        ),
+        event(
+            49,
+            "node.alive",
+            "node-1",
+            "its session is open",
+            coordinator,
+        ),
+    ]
+}
+
+fn healthy() -> v1::SiteStatus {
+    let nodes = [
+        ("haproxy-ext-1", "edge-proxy"),
+        ("control-1", "k8s-control"),
+        ("node-1", ""),
+    ];
+    v1::SiteStatus {
+        site: "thirteen".into(),
+        coordinator: "control-1".into(),
+        coordinator_version: "0.1.0".into(),
+        desired: id(14),
+        epoch: 3,
+        nodes: nodes
+            .map(|(n, role)| node(n, role, v1::NodeState::Alive, health()))
+            .into(),
+        last_events: some_events(),
+        key_ring_version: 2,
+        ca_expires_unix_ms: NOW + 3650 * DAY,
+        store: Some(v1::StoreStatus {
+            healthy: true,
+            problem: String::new(),
+            version: "3.4.23".into(),
+            size_bytes: 1_300_000,
+            members: 1,
+        }),
+        now_unix_ms: NOW,
+    }
+}
+
+/// Everything that can be wrong, each on some node.
+fn troubled() -> v1::SiteStatus {
+    let mut status = healthy();
+    status.store = Some(v1::StoreStatus {
+        healthy: false,
+        problem: "etcdserver: no leader".into(),
+        ..Default::default()
+    });
+    status.ca_expires_unix_ms = NOW + 20 * DAY;
+    let mut dead = node("node-2", "k8s-worker", v1::NodeState::Dead, health());
+    dead.reason = "its session ended 32 s ago and 0 of 11 members hear it".into();
+    dead.state_since_unix_ms = NOW - 32 * SECOND;
+    (dead.seen_by, dead.seen_of, dead.certificate_expires_unix_ms) = (0, 11, NOW - 2 * DAY);
+    if let Some(facts) = &mut dead.facts {
+        facts.certificate_expires_unix_ms = NOW - 2 * DAY;
+    }
+    dead.re_enrol_open_until_unix_ms = NOW + 1800 * SECOND;
+    let mut suspect = node(
+        "node-3",
+        "k8s-worker",
+        v1::NodeState::Suspect,
+        v1::Health {
+            failed_units: vec!["kubelet.service".into(), "iscsid.service".into()],
+            clock_offset_ms: -1500,
+            memory_available_bytes: 1 << 20,
+            ..health()
+        },
+    );
+    suspect.reason = "its session ended 2 s ago, but 11 of 11 members hear it".into();
+    suspect.state_since_unix_ms = NOW - 2 * SECOND;
+    let mut behind = node(
+        "database-1",
+        "database",
+        v1::NodeState::Alive,
+        v1::Health {
+            units_unknown: "no answer from systemd".into(),
+            clock_peers: 0,
+            disks: vec![v1::Disk {
+                mount: "/".into(),
+                total_bytes: 100,
+                available_bytes: 9,
+            }],
+            ..health()
+        },
+    );
+    behind.applied = id(13);
+    behind.certificate_expires_unix_ms = NOW + DAY;
+    if let Some(facts) = &mut behind.facts {
+        facts.version = "0.0.9".into();
+        facts.certificate_expires_unix_ms = 0;
+    }
+    let bare = |name: &str, state: v1::NodeState| v1::NodeStatus {
+        node: name.into(),
+        role: "database".into(),
+        state: state.into(),
+        ..Default::default()
+    };
+    status.nodes.extend([
+        dead,
+        suspect,
+        behind,
+        bare("database-2", v1::NodeState::NotEnrolled),
+        bare("database-3", v1::NodeState::Unknown),
+    ]);
+    status
+}
+
+fn view(status: v1::SiteStatus) -> StatusView {
+    StatusView::from(status)
+}
+
+#[test]
+fn the_status_of_a_healthy_and_of_a_troubled_site() {
+    for (name, site) in [("healthy", view(healthy())), ("troubled", view(troubled()))] {
+        golden(
+            &format!("status-{name}.txt"),
+            &status(&site, Moment(NOW), false, PLAIN),
+        );
+        golden(
+            &format!("status-{name}-wide.txt"),
+            &status(&site, Moment(NOW), true, PLAIN),
+        );
+        golden(&format!("status-{name}.json"), &json(&site));
+        golden(&format!("status-{name}.yaml"), &yaml(&site));
+    }
+}
+
+#[test]
+fn the_status_fits_a_small_terminal_and_has_colours_on_request() {
+    let site = view(troubled());
+    let small = Look {
+        colour: false,
+        width: Some(60),
+    };
+    golden(
+        "status-small.txt",
+        &nodes(&site.nodes, Moment(NOW), false, small),
+    );
+    let coloured = Look {
+        colour: true,
+        width: Some(120),
+    };
+    let coloured = status(&site, Moment(NOW), false, coloured);
+    golden("status-coloured.txt", &coloured.replace('\u{1b}', "^["));
+    let stripped = anstream::adapter::strip_str(&coloured).to_string();
+    assert_eq!(stripped, status(&site, Moment(NOW), false, PLAIN));
+}
+
+#[test]
+fn an_empty_site_has_a_screen_too() {
+    let empty = v1::SiteStatus {
+        now_unix_ms: NOW,
+        ..Default::default()
+    };
+    golden(
+        "status-empty.txt",
+        &status(&view(empty), Moment(NOW), false, PLAIN),
+    );
+}
+
+#[test]
+fn one_node_in_every_form() {
+    let site = view(troubled());
+    for name in ["node-1", "node-2", "node-3", "database-1", "database-2"] {
+        let one = site
+            .nodes
+            .iter()
+            .find(|node| node.name == name)
+            .expect("a node");
+        golden(&format!("node-{name}.txt"), &node_screen(one, &site));
+    }
+    let one = &site.nodes[0];
+    golden("node.json", &json(one));
+    golden(
+        "nodes-wide.txt",
+        &nodes(&site.nodes, Moment(NOW), true, PLAIN),
+    );
+}
+
+fn node_screen(node: &NodeView, site: &StatusView) -> String {
+    super::node(node, site, Moment(NOW), PLAIN)
+}
+
+#[test]
+fn events_past_and_as_they_come() {
+    let past = some_events()
+        .into_iter()
+        .map(EventView::from)
+        .collect::<Vec<_>>();
+    golden("events.txt", &events(&past, Moment(NOW), false, PLAIN));
+    golden("events-wide.txt", &events(&past, Moment(NOW), true, PLAIN));
+    golden("events.json", &json(&past));
+    let lines = past
+        .iter()
+        .map(|event| event_line(event, PLAIN))
+        .collect::<String>();
+    golden("events-follow.txt", &lines);
+    assert!(!lines.contains('\u{1b}'), "a peer's words move no cursor");
+}
+
+#[test]
+fn tokens_operators_and_the_context() {
+    let token = |id: &str, state: &str, expires| v1::Token {
+        id: id.into(),
+        node: "node-1".into(),
+        created_unix_ms: NOW - 600 * SECOND,
+        expires_unix_ms: expires,
+        created_by: "operator/ada".into(),
+        state: state.into(),
+    };
+    let list = [
+        token("7f3a", "open", NOW + 3000 * SECOND),
+        token("81b0", "expired", NOW - 1),
+    ];
+    let list = list.map(TokenView::from);
+    golden("tokens.txt", &tokens(&list, Moment(NOW), PLAIN));
+    golden("tokens.json", &json(&list));
+    let operator = |name: &str, access: v1::Access| v1::Operator {
+        name: name.into(),
+        access: access.into(),
+        created_unix_ms: NOW - 40 * DAY,
+        certificate_expires_unix_ms: NOW + 20 * DAY,
+    };
+    let list = [
+        operator("ada", v1::Access::Admin),
+        operator("bob", v1::Access::Viewer),
+    ];
+    let list = list.map(OperatorView::from);
+    golden("operators.txt", &operators(&list, Moment(NOW), PLAIN));
+    golden("operators.json", &json(&list));
+    let created = TokenCreatedView {
+        id: "7f3a".into(),
+        node: "node-1".into(),
+        token: "hamesh1.7f3a.secret.ca".into(),
+        expires: Moment::of(NOW + 3600 * SECOND),
+        command: "hamesh-agent enroll --node node-1 --token hamesh1.7f3a.secret.ca".into(),
+    };
+    golden("token-created.txt", &token_created(&created, Moment(NOW)));
+    golden("token-created.json", &json(&created));
+    let own = ContextView {
+        file: "/root/.config/hamesh/context.json".into(),
+        site: "thirteen".into(),
+        identity: "operator/ada".into(),
+        coordinators: vec!["192.168.56.31:7443".into()],
+        certificate_serial: "0a1b".into(),
+        certificate_expires: Moment::of(NOW + 20 * DAY),
+    };
+    golden("context.txt", &context(&own, Moment(NOW)));
+    golden("context.json", &json(&own));
+}
+
+#[test]
+fn plans_and_what_became_of_them() {
+    let step = |verb: &str, subject: &str, detail: &str| v1::PlanStep {
+        verb: verb.into(),
+        subject: subject.into(),
+        detail: detail.into(),
+    };
+    let steps = vec![
+        step(
+            "add",
+            "node node-4",
+            "role k8s-worker, addresses trust 192.168.56.44",
+        ),
+        step("change", "node node-1", "role none -> database"),
+        step(
+            "remove",
+            "vip edge",
+            "address 192.168.30.130, network untrust, role edge-proxy",
+        ),
+    ];
+    let some = PlanView::from(v1::Plan {
+        base: id(14),
+        steps,
+    });
+    golden("plan.txt", &plan(&some, PLAIN));
+    golden(
+        "plan-empty.txt",
+        &plan(
+            &PlanView {
+                base: None,
+                steps: Vec::new(),
+            },
+            PLAIN,
+        ),
+    );
+    let desired = Some(GenerationView {
+        incarnation: 1,
+        generation: 15,
+    });
+    golden(
+        "applied.json",
+        &json(&AppliedView {
+            plan: some,
+            changed: true,
+            desired,
+        }),
+    );
+    golden(
+        "removed.json",
+        &json(&RemovedView {
+            kind: "node",
+            name: "node-1".into(),
+            desired,
+        }),
+    );
+    golden(
+        "site.yaml.txt",
+        &yaml(&SiteView {
+            desired,
+            document: "site: a\nnodes: {}\n".into(),
+        }),
+    );
+}
+
+#[test]
+fn a_rotation_tells_whom_it_waits_for() {
+    let phase = |phase: &str, acknowledged, waiting_for: &[&str], done| v1::RotationProgress {
+        phase: phase.into(),
+        acknowledged,
+        expected: 13,
+        waiting_for: waiting_for.iter().map(ToString::to_string).collect(),
+        done,
+    };
+    let told = [
+        phase("distribute", 11, &["node-1", "node-2"], false),
+        phase("switch", 13, &[], false),
+        phase("retire", 13, &[], true),
+    ];
+    let told = told
+        .map(|progress| rotation(&RotationView::from(progress)))
+        .concat();
+    golden("rotation.txt", &told);
+}
+
+#[test]
+fn every_failure_says_what_to_do_next() {
+    let path = || "/root/.config/hamesh/context.json".into();
+    let tried = vec![
+        (
+            "192.168.56.31:7443".into(),
+            "cannot connect: Connection refused (os error 111)".into(),
+        ),
+        (
+            "192.168.56.32:7443".into(),
+            "192.168.56.32:7443 did not answer within 4s".into(),
+        ),
+    ];
+    let faults = hamesh_roles::Site::parse("site: A\nnodse: {}\n").expect_err("faults");
+    let failures = [
+        Failure::NoContext { path: path() },
+        Failure::Context {
+            path: path(),
+            reason: "it names no coordinator".into(),
+        },
+        Failure::Expired {
+            operator: "operator/ada".into(),
+            ago: "2d".into(),
+        },
+        Failure::Unreachable { tried },
+        Failure::Document {
+            file: "site.yaml".into(),
+            faults,
+        },
+        Failure::from_status(&tonic::Status::permission_denied(
+            "operator/bob may only look",
+        )),
+        Failure::from_status(&tonic::Status::invalid_argument("no role `x`")),
+        Failure::from_status(&tonic::Status::aborted(
+            "the site is at generation 15: plan again",
+        )),
+        Failure::from_status(&tonic::Status::unimplemented("")),
+        Failure::from_status(&tonic::Status::deadline_exceeded("")),
+    ];
+    let told = failures
+        .iter()
+        .map(|failure| format!("{}exit code {}\n\n", Told(failure), failure.exit() as u8));
+    golden("failures.txt", &told.collect::<String>());
+}
