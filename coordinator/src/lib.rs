@@ -13,13 +13,26 @@
 //! | [`ctl`] | `coordctl`: commands and screens |
 //! | [`clock`] | the wall clock as a value |
 
+pub mod agents;
 pub mod authority;
 pub mod clock;
 pub mod config;
+pub mod core;
 pub mod ctl;
 pub mod desired;
+pub mod enrolment;
 pub mod init;
 pub mod ledger;
 pub mod liveness;
+pub mod metrics;
+pub mod operators;
 pub mod records;
+mod refusal;
+pub mod rotation;
+pub mod sessions;
 pub mod store;
+pub mod watcher;
+pub mod world;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,113 @@
+//! Whether an agent may speak: its certificate names a node that is enrolled, and is not revoked.
+
+use hamesh_proto::ids::NodeId;
+use hamesh_proto::spiffe::Principal;
+use hamesh_proto::tls;
+use tonic::{Request, Status};
+
+use super::remember;
+use crate::core::Core;
+use crate::desired::Desired;
+use crate::ledger::{CommitError, Kept};
+use crate::records::{CertificateRecord, DesiredRecord, NodeRecord, keys};
+
+/// An agent that may speak.
+pub(super) struct Admitted {
+    pub node: NodeId,
+    pub serial: String,
+    pub record: Kept<NodeRecord>,
+    pub desired: Desired,
+}
+
+/// Reads the store: what was revoked a moment ago is refused now.
+pub(super) async fn admit<T>(core: &Core, request: &Request<T>) -> Result<Admitted, Status> {
+    let identity =
+        tls::peer(request).ok_or_else(|| Status::unauthenticated("show an agent's certificate"))?;
+    let Principal::Agent(node) = identity.id.principal else {
+        return Err(Status::permission_denied(format!(
+            "{} is no agent; only agents open sessions",
+            identity.id
+        )));
+    };
+    if identity.id.site != core.site {
+        return Err(Status::permission_denied(format!(
+            "this is the site {}",
+            core.site
+        )));
+    }
+    let desired: Option<Kept<DesiredRecord>> = core.ledger.read(keys::DESIRED).await?;
+    let desired = desired.ok_or_else(|| Status::internal("the store holds no desired state"))?;
+    if desired.value.revoked.contains_key(&identity.serial) {
+        return Err(revoked(&node));
+    }
+    let desired =
+        Desired::parse(desired.value).map_err(|error| Status::internal(error.to_string()))?;
+    let record: Option<Kept<NodeRecord>> = core.ledger.read(&keys::node(&node)).await?;
+    let Some(record) = record else {
+        return Err(removed(&node));
+    };
+    let (serial, not_after_unix_ms) = (identity.serial, identity.not_after_unix_ms);
+    let known = record
+        .value
+        .certificates
+        .iter()
+        .any(|known| known.serial == serial);
+    let record = if known {
+        record
+    } else {
+        learn(
+            core,
+            record,
+            CertificateRecord {
+                serial: serial.clone(),
+                not_after_unix_ms,
+            },
+        )
+        .await?
+    };
+    Ok(Admitted {
+        node,
+        serial,
+        record,
+        desired,
+    })
+}
+
+/// A certificate of the site's CA that the store does not know: it was issued before the store was
+/// restored from a backup. It is good, and from now on it can be revoked.
+async fn learn(
+    core: &Core,
+    record: Kept<NodeRecord>,
+    certificate: CertificateRecord,
+) -> Result<Kept<NodeRecord>, Status> {
+    let mut known = record.value.clone();
+    remember(&mut known, certificate, core.clock.unix_ms());
+    match core
+        .ledger
+        .commit(core.own_change().replace(&record, &known))
+        .await
+    {
+        Ok(()) | Err(CommitError::Conflict) => {}
+        Err(error) => return Err(error.into()),
+    }
+    core.ledger
+        .read(&record.key)
+        .await?
+        .ok_or_else(|| Status::aborted("the node was removed meanwhile"))
+}
+
+/// The refusal of a removed node.
+pub(super) fn removed(node: &NodeId) -> Status {
+    Status::permission_denied(format!(
+        "{node} is not enrolled, or was removed from the site; enrol it with a token of \
+         `coordctl token create {node}`"
+    ))
+}
+
+/// The refusal of a revoked certificate.
+pub(super) fn revoked(node: &NodeId) -> Status {
+    Status::unauthenticated(format!(
+        "this certificate of {node} was revoked; enrol the node with a token of \
+         `coordctl token create {node}`"
+    ))
+}

@@ -1,0 +1,263 @@
+//! One agent's session.
+//!
+//! ```text
+//! admitted --> Hello within 10 s --> open: Welcome, key ring, assignment
+//!                                     |  ^ on each change of the world
+//!                                     v
+//!            ends: agent gone, superseded, removed or revoked, speaks for another, stopping
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hamesh_proto::v1;
+use hamesh_proto::v1::agent_message::Kind as FromAgent;
+use hamesh_proto::v1::coordinator_message::Kind as ToAgent;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::PROTOCOL;
+use super::admission::{Admitted, removed, revoked};
+use crate::core::Core;
+use crate::ledger::EventKind;
+use crate::sessions::{Agent, Session};
+
+/// An agent that was admitted says Hello at once.
+const HELLO: Duration = Duration::from_secs(10);
+/// An agent that does not read for so long is taken for hung; it dials again when it wakes.
+const SEND: Duration = Duration::from_secs(10);
+/// Messages that may wait for a slow agent: each is the newest of its kind when it is put there.
+const QUEUE: usize = 8;
+
+type Outgoing = mpsc::Sender<Result<v1::CoordinatorMessage, Status>>;
+
+/// Starts serving; the stream ends when the session does.
+pub(super) fn serve(
+    core: Arc<Core>,
+    admitted: Admitted,
+    incoming: Streaming<v1::AgentMessage>,
+) -> ReceiverStream<Result<v1::CoordinatorMessage, Status>> {
+    let (outgoing, stream) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let node = admitted.node.clone();
+        let serving = Serving {
+            core,
+            admitted,
+            outgoing,
+            told: Told::default(),
+        };
+        let outgoing = serving.outgoing.clone();
+        let Err(status) = serving.run(incoming).await else {
+            return;
+        };
+        tracing::info!(NODE = %node, code = ?status.code(), reason = status.message(), "session ended");
+        // An agent that does not read does not read this either.
+        let _ = outgoing.try_send(Err(status));
+    });
+    ReceiverStream::new(stream)
+}
+
+struct Serving {
+    core: Arc<Core>,
+    admitted: Admitted,
+    outgoing: Outgoing,
+    told: Told,
+}
+
+/// What the agent was last sent, or said that it has.
+#[derive(Default)]
+struct Told {
+    assignment: Option<v1::AssignmentId>,
+    key_ring_version: Option<u64>,
+    refused: Option<v1::AssignmentId>,
+}
+
+impl Serving {
+    /// `Ok`: the agent went away by itself.
+    async fn run(mut self, mut incoming: Streaming<v1::AgentMessage>) -> Result<(), Status> {
+        let Some(hello) = self.hello(&mut incoming).await? else {
+            return Ok(());
+        };
+        let mut session = self.open(&hello).await?;
+        tracing::info!(NODE = %self.admitted.node, version = hello.version, "session opened");
+        let core = Arc::clone(&self.core);
+        let mut world = core.world.subscribe();
+        self.send(ToAgent::Welcome(v1::Welcome {
+            coordinator: core.node.to_string(),
+            version: crate::VERSION.to_owned(),
+            protocol: PROTOCOL,
+        }))
+        .await?;
+        loop {
+            let newest = Arc::clone(&world.borrow_and_update());
+            self.push(&newest).await?;
+            tokio::select! {
+                message = incoming.message() => match message {
+                    Ok(Some(message)) => self.take(&session, message).await?,
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+                changed = world.changed() => if changed.is_err() { return Ok(()) },
+                () = session.superseded() => return Err(Status::aborted(
+                    "a newer session of this node was opened",
+                )),
+                () = core.stopped() => return Err(Status::unavailable(
+                    "this coordinator stops; dial again",
+                )),
+                () = self.outgoing.closed() => return Ok(()),
+            }
+        }
+    }
+
+    async fn hello(
+        &self,
+        incoming: &mut Streaming<v1::AgentMessage>,
+    ) -> Result<Option<v1::Hello>, Status> {
+        let first = tokio::time::timeout(HELLO, incoming.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no Hello came"))??;
+        let Some(message) = first else {
+            return Ok(None);
+        };
+        let Some(FromAgent::Hello(hello)) = message.kind else {
+            return Err(Status::invalid_argument("a session begins with Hello"));
+        };
+        if hello.protocol < PROTOCOL {
+            return Err(Status::failed_precondition(format!(
+                "this coordinator speaks protocol {PROTOCOL}, the agent {}; upgrade the agent",
+                hello.protocol
+            )));
+        }
+        Ok(Some(hello))
+    }
+
+    async fn open(&mut self, hello: &v1::Hello) -> Result<Session, Status> {
+        let agent = Agent {
+            started_unix_ms: hello.started_unix_ms,
+            boot_id: hello.boot_id.chars().take(64).collect(),
+        };
+        let node = &self.admitted.node;
+        match self.core.sessions.open(node, agent, hello.key_ring_version) {
+            Ok(session) => {
+                if let Some(id) = hello.assignment {
+                    session.applied(id);
+                }
+                Ok(session)
+            }
+            Err(older) => {
+                if older.first {
+                    let text = format!("two agents with the same node name: {older}");
+                    let change =
+                        self.core
+                            .own_change()
+                            .event(EventKind::NodeDuplicate, Some(node), text);
+                    self.core.ledger.commit(change).await?;
+                }
+                Err(Status::already_exists(older.to_string()))
+            }
+        }
+    }
+
+    async fn take(&mut self, session: &Session, message: v1::AgentMessage) -> Result<(), Status> {
+        match message.kind {
+            Some(FromAgent::Facts(facts)) if facts.node == self.admitted.node.as_str() => {
+                session.facts(facts);
+            }
+            Some(FromAgent::Facts(facts)) => {
+                self.core
+                    .metrics
+                    .refused_messages
+                    .with_label_values(&["other_node"])
+                    .inc();
+                return Err(Status::permission_denied(format!(
+                    "{} may not speak for {:?}",
+                    self.admitted.node,
+                    facts.node.chars().take(64).collect::<String>()
+                )));
+            }
+            Some(FromAgent::Peers(view)) => {
+                let world = self.core.world();
+                session.hears(view, |node| world.desired.site.nodes.contains_key(node));
+            }
+            Some(FromAgent::AssignmentAck(ack)) => self.acknowledged(session, ack).await?,
+            Some(FromAgent::KeyRingAck(ack)) => session.key_ring(ack.version),
+            Some(FromAgent::Hello(_)) => {
+                self.core
+                    .metrics
+                    .refused_messages
+                    .with_label_values(&["second_hello"])
+                    .inc();
+                return Err(Status::invalid_argument("a session has one Hello"));
+            }
+            // A kind of a later release.
+            None => self
+                .core
+                .metrics
+                .refused_messages
+                .with_label_values(&["unknown"])
+                .inc(),
+        }
+        Ok(())
+    }
+
+    async fn acknowledged(
+        &mut self,
+        session: &Session,
+        ack: v1::AssignmentAck,
+    ) -> Result<(), Status> {
+        let Some(id) = ack.id else { return Ok(()) };
+        if ack.refused.is_empty() {
+            session.applied(id);
+            return Ok(());
+        }
+        // Once for each assignment: an agent that dials again refuses the same one again.
+        if self.told.refused.replace(id) == Some(id) {
+            return Ok(());
+        }
+        let node = &self.admitted.node;
+        let why: String = ack.refused.chars().take(200).collect();
+        let text = format!("{node} refused generation {}: {why}", id.generation);
+        let change = self.core.change(format!("agent/{node}")).event(
+            EventKind::NodeRefusedAssignment,
+            Some(node),
+            text,
+        );
+        Ok(self.core.ledger.commit(change).await?)
+    }
+
+    /// Sends what the agent does not have yet, or ends the session of one that must not have it.
+    async fn push(&mut self, world: &crate::world::World) -> Result<(), Status> {
+        let node = self.admitted.node.clone();
+        if world
+            .desired
+            .record
+            .revoked
+            .contains_key(&self.admitted.serial)
+        {
+            return Err(revoked(&node));
+        }
+        if !world.nodes.contains_key(&node) && world.revision >= self.admitted.record.revision {
+            return Err(removed(&node));
+        }
+        if self.told.key_ring_version != Some(world.ring.version()) {
+            self.send(ToAgent::KeyRing((&world.ring).into())).await?;
+            self.told.key_ring_version = Some(world.ring.version());
+        }
+        let id = world.desired.id();
+        if self.told.assignment != Some(id)
+            && let Some(assignment) = world.desired.assignment(&node)
+        {
+            self.send(ToAgent::Assignment(assignment)).await?;
+            self.told.assignment = Some(id);
+        }
+        Ok(())
+    }
+
+    async fn send(&self, kind: ToAgent) -> Result<(), Status> {
+        let message = v1::CoordinatorMessage { kind: Some(kind) };
+        match tokio::time::timeout(SEND, self.outgoing.send(Ok(message))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Status::cancelled("the agent went away")),
+            Err(_) => Err(Status::deadline_exceeded("the agent does not read")),
+        }
+    }
+}
