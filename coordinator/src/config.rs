@@ -103,6 +103,11 @@ pub struct Config {
     pub node: NodeId,
     /// "https://127.0.0.1:7448"
     pub store: String,
+    /// The node's management address, which the store's peers would dial.
+    pub address: std::net::IpAddr,
+    /// The address to listen on; every address if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<std::net::IpAddr>,
 }
 
 /// Why the coordinator's own files are not usable. Nothing was changed.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hamesh_proto::credentials::LiveCredentials;
 use hamesh_proto::ids::{NodeId, SiteName};
@@ -29,6 +30,8 @@ pub struct Core {
     pub ledger: Arc<Ledger>,
     pub authority: Authority,
     pub live: LiveCredentials,
+    /// 0: the store has no certificates of ours.
+    pub store_expires_unix_ms: AtomicU64,
     pub seal: SealKey,
     pub metrics: Metrics,
     pub sessions: Sessions,

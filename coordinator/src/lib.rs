@@ -8,13 +8,18 @@
 //! | [`ledger`] | changes with their events, exactly once |
 //! | [`init`], [`config`] | a site's first files, and where they are |
 //! | [`desired`] | pure: the desired state, and what each node is told of it |
-//! | [`authority`] | who gets which certificate |
 //! | [`liveness`] | pure: whether a node is alive, and why |
+//! | [`authority`] | who gets which certificate |
+//! | [`world`], [`sessions`] | the state as last read, and who is connected |
+//! | [`watcher`], [`rotation`] | the loops that judge nodes and rotate the gossip key |
+//! | [`enrolment`], [`agents`], [`operators`] | the three services |
+//! | [`core`], [`server`] | what the services share, and how it is all built and run |
 //! | [`ctl`] | `coordctl`: commands and screens |
-//! | [`clock`] | the wall clock as a value |
+//! | [`metrics`], [`clock`], [`notify`], [`cli`] | the small parts |
 
 pub mod agents;
 pub mod authority;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;
@@ -25,12 +30,16 @@ pub mod init;
 pub mod ledger;
 pub mod liveness;
 pub mod metrics;
+pub mod notify;
 pub mod operators;
 pub mod records;
 mod refusal;
 pub mod rotation;
+pub mod server;
 pub mod sessions;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod watcher;
 pub mod world;
 

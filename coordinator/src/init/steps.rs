@@ -253,10 +253,15 @@ fn store_environment(request: &InitRequest, site: &Site) -> Result<(), InitError
 }
 
 fn config(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let Some(address) = site.management_address(&request.node) else {
+        return Err(InitError::UnknownNode(request.node.clone()));
+    };
     let config = Config {
         site: site.name.clone(),
         node: request.node.clone(),
         store: format!("https://127.0.0.1:{}", ports::STORE_CLIENT),
+        address,
+        listen: None,
     };
     files::write(&request.dirs.config(), &json(&config))
 }

@@ -11,7 +11,7 @@
 //! forwards), and reads that etcd calls serializable.
 
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,32 +49,42 @@ pub struct StoreFiles {
 #[derive(Debug)]
 pub struct EtcdStore {
     files: StoreFiles,
-    channel: RwLock<Channel>,
+    link: Link,
 }
 
-impl EtcdStore {
-    /// Reads the files; connects at the first call. Must be called within a tokio runtime.
-    pub fn open(files: StoreFiles) -> Result<Self, StoreError> {
-        let channel = RwLock::new(connection(&files)?);
-        Ok(Self { files, channel })
-    }
+/// The connection of the moment: shared with the watches, so that they too use the renewed
+/// certificate when they connect again.
+#[derive(Debug, Clone)]
+pub(super) struct Link(Arc<RwLock<Channel>>);
 
-    /// Reads the files again; calls from now on use a new connection.
-    pub fn reload(&self) -> Result<(), StoreError> {
-        let channel = connection(&self.files)?;
-        *self.channel.write().unwrap_or_else(PoisonError::into_inner) = channel;
-        Ok(())
-    }
-
-    fn channel(&self) -> Channel {
-        self.channel
+impl Link {
+    pub fn channel(&self) -> Channel {
+        self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
+    fn replace(&self, channel: Channel) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = channel;
+    }
+}
+
+impl EtcdStore {
+    /// Reads the files; connects at the first call. Must be called within a tokio runtime.
+    pub fn open(files: StoreFiles) -> Result<Self, StoreError> {
+        let link = Link(Arc::new(RwLock::new(connection(&files)?)));
+        Ok(Self { files, link })
+    }
+
+    /// Reads the files again; calls from now on use a new connection.
+    pub fn reload(&self) -> Result<(), StoreError> {
+        self.link.replace(connection(&self.files)?);
+        Ok(())
+    }
+
     fn kv(&self) -> pb::kv_client::KvClient<Channel> {
-        pb::kv_client::KvClient::new(self.channel())
+        pb::kv_client::KvClient::new(self.link.channel())
     }
 
     async fn page(
@@ -152,19 +162,17 @@ impl Store for EtcdStore {
 
     async fn watch(&self, span: Span, from: Revision) -> Result<Watch, StoreError> {
         let (sender, receiver) = mpsc::channel(WATCH_QUEUE);
-        // The connection is cloned: a reload leaves running watches on the old one, which etcd
-        // keeps serving, and which re-opens itself with the old certificate as long as it is valid.
-        tokio::spawn(etcd_watch::follow(self.channel(), span, from, sender));
+        tokio::spawn(etcd_watch::follow(self.link.clone(), span, from, sender));
         Ok(Watch { receiver })
     }
 
     async fn health(&self) -> Result<StoreHealth, StoreError> {
         let status = || {
-            let mut client = pb::maintenance_client::MaintenanceClient::new(self.channel());
+            let mut client = pb::maintenance_client::MaintenanceClient::new(self.link.channel());
             async move { client.status(bounded(pb::StatusRequest {})).await }
         };
         let members = || {
-            let mut client = pb::cluster_client::ClusterClient::new(self.channel());
+            let mut client = pb::cluster_client::ClusterClient::new(self.link.channel());
             async move { client.member_list(bounded(pb::MemberListRequest {})).await }
         };
         let status = retried(Effect::Read, status).await?;

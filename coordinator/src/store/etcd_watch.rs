@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use super::etcd::{key, words};
+use super::etcd::{Link, key, words};
 use super::{Batch, Revision, Span, WatchError};
 
 /// The pause before a broken watch is opened again.
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 type Sender = mpsc::Sender<Result<Batch, WatchError>>;
 
 /// Runs until the receiver is dropped or the watch cannot go on.
-pub(super) async fn follow(channel: Channel, span: Span, from: Revision, sender: Sender) {
+pub(super) async fn follow(link: Link, span: Span, from: Revision, sender: Sender) {
     let mut cursor = Cursor {
         span,
         next: from,
@@ -27,7 +27,7 @@ pub(super) async fn follow(channel: Channel, span: Span, from: Revision, sender:
     };
     loop {
         let ended = tokio::select! {
-            ended = cursor.connected(channel.clone()) => ended,
+            ended = cursor.connected(link.channel()) => ended,
             () = sender.closed() => return,
         };
         match ended {

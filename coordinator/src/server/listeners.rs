@@ -1,0 +1,189 @@
+//! The three ports: the API and the metrics under mutual TLS, enrolment under the server's alone.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use hamesh_proto::tls::{
+    Alpn, ClientAuth, HandshakeLimits, Incoming, ListenerCounters, grpc_server, incoming,
+    server_config, stranger_server,
+};
+use hamesh_proto::v1::agents_server::AgentsServer;
+use hamesh_proto::v1::enrolment_server::EnrolmentServer;
+use hamesh_proto::v1::operators_server::OperatorsServer;
+use hamesh_proto::{metrics_http, ports};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::expose;
+use crate::agents::AgentsService;
+use crate::core::Core;
+use crate::enrolment::EnrolmentService;
+use crate::operators::OperatorsService;
+
+/// The largest message of a stranger: a token, a certificate and a signing request.
+const MAX_ENROLMENT_BYTES: usize = 64 * 1024;
+/// The largest message of a member: a view of 200 peers with their facts, twice over.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The listening sockets.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For agents and operators.
+    pub api: TcpListener,
+    /// For nodes that enrol.
+    pub enrolment: TcpListener,
+    /// For Prometheus.
+    pub metrics: TcpListener,
+}
+
+/// A port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; is another coordinator running?")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// One listener that serves.
+pub(super) struct Served {
+    pub name: &'static str,
+    pub address: SocketAddr,
+    pub counters: Arc<ListenerCounters>,
+}
+
+impl Listeners {
+    /// On the ports of the contract; on every address if none is given.
+    pub async fn on_ports(listen: Option<IpAddr>) -> Result<Self, ListenError> {
+        Ok(Self {
+            api: bind(listen, ports::API).await?,
+            enrolment: bind(listen, ports::ENROLMENT).await?,
+            metrics: bind(listen, ports::COORDINATOR_METRICS).await?,
+        })
+    }
+}
+
+/// On `::`, which takes IPv4 as well, or on `0.0.0.0` where there is no IPv6.
+async fn bind(listen: Option<IpAddr>, port: u16) -> Result<TcpListener, ListenError> {
+    let at = |ip: IpAddr| async move {
+        let address = SocketAddr::new(ip, port);
+        TcpListener::bind(address)
+            .await
+            .map_err(|source| ListenError { address, source })
+    };
+    match listen {
+        Some(ip) => at(ip).await,
+        None => match at(Ipv6Addr::UNSPECIFIED.into()).await {
+            Err(error) if error.source.kind() != io::ErrorKind::AddrInUse => {
+                at(Ipv4Addr::UNSPECIFIED.into()).await
+            }
+            result => result,
+        },
+    }
+}
+
+/// A listener with its TLS and its counters.
+fn open(
+    core: &Core,
+    name: &'static str,
+    listener: TcpListener,
+    (auth, alpn, limits): (ClientAuth, Alpn, HandshakeLimits),
+) -> Result<(Served, Incoming), ListenError> {
+    let address = listener.local_addr().map_err(|source| ListenError {
+        address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        source,
+    })?;
+    let counters = Arc::new(ListenerCounters::default());
+    let config = server_config(&core.live, auth, alpn);
+    let accepted = incoming(listener, config, limits, Arc::clone(&counters));
+    Ok((
+        Served {
+            name,
+            address,
+            counters,
+        },
+        accepted,
+    ))
+}
+
+pub(super) fn serve_api(
+    core: &Arc<Core>,
+    listener: TcpListener,
+    servers: &mut JoinSet<()>,
+) -> Result<Served, ListenError> {
+    let tls = (ClientAuth::Required, Alpn::H2, HandshakeLimits::default());
+    let (served, accepted) = open(core, "api", listener, tls)?;
+    let agents = AgentsServer::new(AgentsService::new(Arc::clone(core)));
+    let operators = OperatorsServer::new(OperatorsService::new(Arc::clone(core)));
+    let router = grpc_server()
+        .add_service(agents.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(operators.max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let core = Arc::clone(core);
+    servers.spawn(async move {
+        ended(
+            "api",
+            router
+                .serve_with_incoming_shutdown(accepted, core.stopped())
+                .await,
+        );
+    });
+    Ok(served)
+}
+
+pub(super) fn serve_enrolment(
+    core: &Arc<Core>,
+    listener: TcpListener,
+    servers: &mut JoinSet<()>,
+) -> Result<Served, ListenError> {
+    let tls = (ClientAuth::None, Alpn::H2, HandshakeLimits::for_strangers());
+    let (served, accepted) = open(core, "enrolment", listener, tls)?;
+    let service = EnrolmentServer::new(EnrolmentService::new(Arc::clone(core)));
+    let router =
+        stranger_server().add_service(service.max_decoding_message_size(MAX_ENROLMENT_BYTES));
+    let core = Arc::clone(core);
+    servers.spawn(async move {
+        ended(
+            "enrolment",
+            router
+                .serve_with_incoming_shutdown(accepted, core.stopped())
+                .await,
+        );
+    });
+    Ok(served)
+}
+
+pub(super) fn serve_metrics(
+    core: &Arc<Core>,
+    listener: TcpListener,
+    others: &[&Served],
+    loops: &mut JoinSet<()>,
+) -> Result<Served, ListenError> {
+    let tls = (
+        ClientAuth::Required,
+        Alpn::Http1,
+        HandshakeLimits::default(),
+    );
+    let (served, accepted) = open(core, "metrics", listener, tls)?;
+    let mut counters: Vec<_> = others
+        .iter()
+        .map(|other| (other.name, Arc::clone(&other.counters)))
+        .collect();
+    counters.push((served.name, Arc::clone(&served.counters)));
+    let core = Arc::clone(core);
+    let pages: metrics_http::Pages = Arc::new(move |path| {
+        (path == "/metrics").then(|| {
+            for (listener, counters) in &counters {
+                core.metrics.take_listener(listener, counters);
+            }
+            metrics_http::Page::metrics(expose::text(&core))
+        })
+    });
+    loops.spawn(metrics_http::serve_tls(accepted, pages));
+    Ok(served)
+}
+
+fn ended(listener: &str, result: Result<(), tonic::transport::Error>) {
+    if let Err(error) = result {
+        tracing::error!(listener, %error, "a listener failed; the coordinator must be restarted");
+    }
+}

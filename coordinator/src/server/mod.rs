@@ -1,0 +1,152 @@
+//! Builds a coordinator from its files and its store, and runs it.
+//!
+//! Guarantees: nothing is served before the store was read; an empty store is filled from
+//! `bootstrap.json` once and never again; each start has an epoch of its own; when asked to stop,
+//! long streams are ended, calls in progress finish, and nothing is accepted any more.
+
+mod expose;
+mod health;
+mod listeners;
+mod renewal;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::{Config, Dirs};
+use crate::core::Core;
+use crate::store::{EtcdStore, Store, StoreFiles};
+
+pub use listeners::{ListenError, Listeners};
+pub use renewal::RenewalError;
+pub use start::StartError;
+
+/// How long calls in progress may take when the process is to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Everything that a coordinator is built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its files.
+    pub dirs: Dirs,
+    /// What it is.
+    pub config: Config,
+    /// Its store.
+    pub store: Arc<dyn Store>,
+    /// The same store, if it is etcd: its certificates are renewed.
+    pub etcd: Option<Arc<EtcdStore>>,
+    /// When its certificates expire; 0: it has none of ours.
+    pub store_expires_unix_ms: u64,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Where it listens.
+    pub listeners: Listeners,
+}
+
+impl Parts {
+    /// As the package runs it: its own etcd, and the ports of the contract. Renews the store's
+    /// certificates first, so that it gets in however long it was off.
+    pub async fn on_this_machine(dirs: Dirs) -> Result<Self, StartError> {
+        let config = Config::load(&dirs)?;
+        let clock = Clock::system();
+        let store_expires_unix_ms = renewal::renew_store(&dirs, config.address, &clock)?;
+        let tls = dirs.store_tls();
+        let files = StoreFiles {
+            url: config.store.clone(),
+            ca: tls.ca,
+            identity: tls.client,
+        };
+        let etcd = Arc::new(EtcdStore::open(files)?);
+        let listeners = Listeners::on_ports(config.listen).await?;
+        let store: Arc<dyn Store> = Arc::clone(&etcd) as Arc<dyn Store>;
+        let etcd = Some(etcd);
+        Ok(Self {
+            dirs,
+            config,
+            store,
+            etcd,
+            store_expires_unix_ms,
+            clock,
+            listeners,
+        })
+    }
+}
+
+/// A coordinator that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// What the services share.
+    pub core: Arc<Core>,
+    /// Where agents and operators call.
+    pub api: SocketAddr,
+    /// Where nodes enrol.
+    pub enrolment: SocketAddr,
+    /// Where metrics are scraped.
+    pub metrics: SocketAddr,
+    /// End when told to stop.
+    servers: JoinSet<()>,
+    /// Run for ever; dropped with this.
+    _loops: JoinSet<()>,
+}
+
+impl Running {
+    /// Waits for a service to fail, which none should ever do.
+    pub async fn failed(&mut self) {
+        self.servers.join_next().await;
+    }
+
+    /// Ends everything in good order.
+    pub async fn stop(mut self) {
+        self.core.stopping.send_replace(true);
+        let drained = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::info!("some calls were still running after {DRAIN:?}, they are cut off");
+        }
+    }
+}
+
+/// Starts a coordinator. Waits for the store for as long as it takes.
+pub async fn start(parts: Parts) -> Result<Running, StartError> {
+    let core = Arc::new(start::core(&parts).await?);
+    let mut loops = JoinSet::new();
+    loops.spawn(crate::world::follow(
+        Arc::clone(&core.ledger),
+        core.seal.clone(),
+        core.world.clone(),
+    ));
+    loops.spawn(crate::watcher::judge(Arc::clone(&core)));
+    loops.spawn(crate::rotation::drive(Arc::clone(&core)));
+    loops.spawn(health::watch(Arc::clone(&core)));
+    loops.spawn(renewal::follow_revocations(Arc::clone(&core)));
+    let renewals = renewal::Renewals {
+        core: Arc::clone(&core),
+        dirs: parts.dirs,
+        address: parts.config.address,
+        etcd: parts.etcd,
+    };
+    loops.spawn(renewals.run());
+    let Listeners {
+        api,
+        enrolment,
+        metrics,
+    } = parts.listeners;
+    let mut servers = JoinSet::new();
+    let api = listeners::serve_api(&core, api, &mut servers)?;
+    let enrolment = listeners::serve_enrolment(&core, enrolment, &mut servers)?;
+    let metrics = listeners::serve_metrics(&core, metrics, &[&api, &enrolment], &mut loops)?;
+    let (api, enrolment, metrics) = (api.address, enrolment.address, metrics.address);
+    Ok(Running {
+        core,
+        api,
+        enrolment,
+        metrics,
+        servers,
+        _loops: loops,
+    })
+}

@@ -1,0 +1,274 @@
+//! From files and an answering store to the shared parts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hamesh_proto::ca::CertificateAuthority;
+use hamesh_proto::credentials::{Credentials, LiveCredentials};
+use hamesh_proto::ids::SiteName;
+use hamesh_proto::seal::SealKey;
+use tokio::sync::watch;
+
+use super::listeners::ListenError;
+use super::{Parts, renewal};
+use crate::authority::Authority;
+use crate::config::{ConfigError, Dirs, read};
+use crate::core::Core;
+use crate::init::Bootstrap;
+use crate::ledger::{Change, CommitError, EventKind, Kept, Ledger, ReadError};
+use crate::metrics::Metrics;
+use crate::notify::notify;
+use crate::records::{EpochRecord, SiteRecord, keys};
+use crate::rotation::{self, Progress};
+use crate::sessions::Sessions;
+use crate::store::{MeteredStore, StoreError};
+use crate::world::{World, WorldError};
+
+/// The pause between two attempts to reach the store.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a coordinator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its files.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its certificates.
+    #[error("the coordinator's own certificates cannot be renewed: {0}")]
+    Renewal(#[from] renewal::RenewalError),
+    /// Its ports.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Its store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record of the store.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A first record that could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The state in the store.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// The store is empty, and there is nothing to fill it with.
+    #[error(
+        "the store is empty, but this coordinator is not new ({path} is missing); restore the \
+             store from a backup"
+    )]
+    Emptied {
+        /// What a new coordinator has.
+        path: std::path::PathBuf,
+    },
+    /// Another site's store.
+    #[error(
+        "the store is that of the site {found}, but this coordinator is of {configured}; \
+             nothing was changed; restore the right files or the right store"
+    )]
+    OtherSite {
+        /// The site in the store.
+        found: SiteName,
+        /// The site of `coordinator.json`.
+        configured: SiteName,
+    },
+}
+
+/// The shared parts, read and renewed.
+pub(super) async fn core(parts: &Parts) -> Result<Core, StartError> {
+    let metrics = Metrics::new();
+    let store = MeteredStore::new(
+        Arc::clone(&parts.store),
+        metrics.store_seconds.clone(),
+        metrics.store_failures.clone(),
+    );
+    let ledger = Arc::new(Ledger::new(Arc::new(store), metrics.events.clone()));
+    let seal = seal_key(&parts.dirs)?;
+    let authority = authority(&parts.dirs)?;
+    answering(&ledger).await;
+    let actor = format!("coordinator/{}", parts.config.node);
+    import(parts, &ledger, &seal, &actor).await?;
+    let epoch = mint_epoch(parts, &ledger, &actor).await?;
+    let world = World::read(ledger.store().as_ref(), &seal).await?;
+    let identity = identity(parts, &authority, &world)?;
+    Ok(Core {
+        site: parts.config.site.clone(),
+        node: parts.config.node.clone(),
+        epoch,
+        clock: parts.clock.clone(),
+        ledger,
+        authority,
+        live: LiveCredentials::new(identity),
+        store_expires_unix_ms: parts.store_expires_unix_ms.into(),
+        seal,
+        metrics,
+        sessions: Sessions::default(),
+        world: watch::channel(Arc::new(world)).0,
+        verdicts: watch::channel(Arc::new(BTreeMap::new())).0,
+        rotation: watch::channel(Progress::unknown()).0,
+        stopping: watch::channel(false).0,
+    })
+}
+
+fn seal_key(dirs: &Dirs) -> Result<SealKey, ConfigError> {
+    let path = dirs.seal_key();
+    SealKey::load(&path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => ConfigError::NotInitialised { path },
+        std::io::ErrorKind::InvalidData => ConfigError::Damaged {
+            path,
+            problem: source.to_string(),
+        },
+        _ => ConfigError::Read { path, source },
+    })
+}
+
+fn authority(dirs: &Dirs) -> Result<Authority, ConfigError> {
+    Ok(Authority::new(certificate_authority(&dirs.ca())?))
+}
+
+/// A CA's key and certificate.
+pub(super) fn certificate_authority(
+    path: &std::path::Path,
+) -> Result<CertificateAuthority, ConfigError> {
+    let damaged = |problem: String| ConfigError::Damaged {
+        path: path.to_owned(),
+        problem,
+    };
+    let text = zeroize::Zeroizing::new(read(path)?);
+    let text = std::str::from_utf8(&text).map_err(|error| damaged(error.to_string()))?;
+    CertificateAuthority::from_pem(text).map_err(|error| damaged(error.to_string()))
+}
+
+/// The coordinator's identity, renewed if it is due: the CA is here, so that a coordinator that
+/// was off for longer than its certificate lives gets a new one.
+fn identity(
+    parts: &Parts,
+    authority: &Authority,
+    world: &World,
+) -> Result<Credentials, StartError> {
+    let path = parts.dirs.identity();
+    let damaged = |problem: String| ConfigError::Damaged {
+        path: path.clone(),
+        problem,
+    };
+    let text = zeroize::Zeroizing::new(read(&path)?);
+    let text = std::str::from_utf8(&text).map_err(|error| damaged(error.to_string()))?;
+    let found = Credentials::from_pem(text).map_err(|error| damaged(error.to_string()))?;
+    if found.renew_at_unix_ms() > parts.clock.unix_ms() {
+        return Ok(found);
+    }
+    let site = &world.desired.site;
+    Ok(renewal::fresh_identity(
+        &path,
+        authority,
+        site,
+        &parts.config.node,
+        &parts.clock,
+    )?)
+}
+
+/// Waits until the store answers.
+async fn answering(ledger: &Ledger) {
+    let mut told = false;
+    while let Err(problem) = ledger.read::<SiteRecord>(keys::SITE).await {
+        // What is damaged stays so: the next reading reports it.
+        if matches!(problem, ReadError::Decode(_)) {
+            return;
+        }
+        if !told {
+            tracing::warn!(%problem, "waiting for the store");
+            notify("STATUS=waiting for the store");
+            told = true;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    if told {
+        tracing::info!("the store answers");
+        notify("STATUS=");
+    }
+}
+
+/// Puts the first desired state, the first operator and the first gossip key into an empty store.
+async fn import(
+    parts: &Parts,
+    ledger: &Ledger,
+    seal: &SealKey,
+    actor: &str,
+) -> Result<(), StartError> {
+    let path = parts.dirs.bootstrap();
+    let mut found: Option<Kept<SiteRecord>> = ledger.read(keys::SITE).await?;
+    if found.is_none() {
+        let bytes = std::fs::read(&path).map_err(|_| StartError::Emptied { path: path.clone() })?;
+        let bootstrap: Bootstrap =
+            serde_json::from_slice(&bytes).map_err(|error| ConfigError::Damaged {
+                path: path.clone(),
+                problem: error.to_string(),
+            })?;
+        let operator = &bootstrap.operator;
+        let change = Change::new(actor, parts.clock.unix_ms())
+            .create(keys::SITE, &bootstrap.site)
+            .create(keys::DESIRED, &bootstrap.desired)
+            .create(keys::GOSSIP, &rotation::first(seal))
+            .create(&keys::operator(&operator.name), operator)
+            .event(
+                EventKind::SiteInitialised,
+                None,
+                format!(
+                    "the site {} begins, its first admin is {}",
+                    bootstrap.site.site, operator.name
+                ),
+            );
+        match ledger.commit(change).await {
+            // A conflict: another coordinator was faster.
+            Ok(()) | Err(CommitError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+        found = ledger.read(keys::SITE).await?;
+    }
+    if let Some(found) = found
+        && found.value.site != parts.config.site
+    {
+        let configured = parts.config.site.clone();
+        return Err(StartError::OtherSite {
+            found: found.value.site,
+            configured,
+        });
+    }
+    // It has served: a store that is emptied later must not be filled with the site's first day.
+    if let Err(error) = std::fs::remove_file(&path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, path = %path.display(), "cannot remove the imported bootstrap");
+    }
+    Ok(())
+}
+
+async fn mint_epoch(parts: &Parts, ledger: &Ledger, actor: &str) -> Result<u64, StartError> {
+    loop {
+        let kept: Option<Kept<EpochRecord>> = ledger.read(keys::EPOCH).await?;
+        let epoch = kept.as_ref().map_or(0, |kept| kept.value.epoch) + 1;
+        let started_unix_ms = parts.clock.unix_ms();
+        let coordinator = parts.config.node.to_string();
+        let text = format!(
+            "{coordinator} starts, epoch {epoch}, version {}",
+            crate::VERSION
+        );
+        let record = EpochRecord {
+            epoch,
+            coordinator,
+            started_unix_ms,
+        };
+        let change = Change::new(actor, started_unix_ms)
+            .put(keys::EPOCH, kept.as_ref(), &record)
+            .event(
+                EventKind::CoordinatorStarted,
+                Some(&parts.config.node),
+                text,
+            );
+        match ledger.commit(change).await {
+            Ok(()) => return Ok(epoch),
+            Err(CommitError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! A whole coordinator in the test's own process, on 127.0.0.1, with agents and operators that
+//! speak to it over real mutual TLS.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
+use hamesh_proto::ids::NodeId;
+use hamesh_proto::tls::{Expect, channel, pinned_channel};
+use hamesh_proto::v1;
+use hamesh_proto::v1::agents_client::AgentsClient;
+use hamesh_proto::v1::enrolment_client::EnrolmentClient;
+use hamesh_proto::v1::operators_client::OperatorsClient;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use crate::clock::Clock;
+use crate::config::{Config, Dirs};
+use crate::init::{InitRequest, init};
+use crate::server::{Listeners, Parts, Running, start};
+use crate::store::{MemoryStore, Store};
+
+/// The site of these tests.
+pub(crate) const YAML: &str = "\
+site: small
+networks:
+  trust: {cidr: 192.168.56.0/24}
+management_network: trust
+coordinators: [control-1]
+nodes:
+  control-1: {role: k8s-control, addresses: {trust: 192.168.56.31}}
+  node-1: {role: k8s-worker, addresses: {trust: 192.168.56.41}}
+  node-2: {role: k8s-worker, addresses: {trust: 192.168.56.42}}
+";
+
+/// How long a functional wait may take on a loaded machine.
+pub(crate) const GENEROUS: Duration = Duration::from_secs(60);
+
+pub(crate) fn init_request(directory: &Path) -> InitRequest {
+    InitRequest {
+        yaml: YAML.to_owned(),
+        node: name("control-1"),
+        operator: "ada".parse().expect("a name"),
+        dirs: Dirs::under(directory.join("hamesh")),
+        owner: None,
+        now: SystemTime::now(),
+    }
+}
+
+pub(crate) fn name(text: &str) -> NodeId {
+    text.parse().expect("a node name")
+}
+
+/// A site with its coordinator.
+pub(crate) struct TestSite {
+    directory: tempfile::TempDir,
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub running: Running,
+    pub admin: LiveCredentials,
+}
+
+impl TestSite {
+    pub async fn start() -> Self {
+        Self::start_on(Arc::new(MemoryStore::new())).await
+    }
+
+    pub async fn start_on(store: Arc<dyn Store>) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let outcome = init(&init_request(directory.path())).expect("a new site");
+        let admin = Credentials::from_pem(&outcome.operator_pem).expect("an identity");
+        let clock = Clock::system();
+        let running = serve(directory.path(), &store, &clock).await;
+        Self {
+            directory,
+            store,
+            clock,
+            running,
+            admin: LiveCredentials::new(admin),
+        }
+    }
+
+    /// Ends this coordinator and starts another one on the same files and the same store.
+    pub async fn restart(mut self) -> Self {
+        self.running.stop().await;
+        self.running = serve(self.directory.path(), &self.store, &self.clock).await;
+        self
+    }
+
+    pub fn dirs(&self) -> Dirs {
+        init_request(self.directory.path()).dirs
+    }
+
+    pub fn admin(&self) -> OperatorsClient<Channel> {
+        self.operator(&self.admin)
+    }
+
+    pub fn operator(&self, who: &LiveCredentials) -> OperatorsClient<Channel> {
+        OperatorsClient::new(channel(self.running.api, who, Expect::Coordinator))
+    }
+
+    pub fn enrolment(&self) -> EnrolmentClient<Channel> {
+        let ca = self.running.core.authority.ca().fingerprint();
+        EnrolmentClient::new(pinned_channel(self.running.enrolment, ca))
+    }
+
+    pub fn agents(&self, who: &LiveCredentials) -> AgentsClient<Channel> {
+        AgentsClient::new(channel(self.running.api, who, Expect::Coordinator))
+    }
+
+    pub async fn token(&self, node: &str) -> String {
+        let request = v1::CreateTokenRequest {
+            node: node.to_owned(),
+            valid_s: 600,
+        };
+        self.admin()
+            .create_token(request)
+            .await
+            .expect("a token")
+            .into_inner()
+            .token
+    }
+
+    pub async fn enrol(&self, node: &str) -> LiveCredentials {
+        let token = self.token(node).await;
+        let key = PrivateKey::generate();
+        let response = self.enrol_with(node, &token, &key).await.expect("enrolled");
+        credentials(key, response.bundle)
+    }
+
+    pub async fn enrol_with(
+        &self,
+        node: &str,
+        token: &str,
+        key: &PrivateKey,
+    ) -> Result<v1::EnrolResponse, Status> {
+        let request = v1::EnrolRequest {
+            node: node.to_owned(),
+            token: token.to_owned(),
+            csr_der: key.csr_der(),
+            agent_version: "0".to_owned(),
+        };
+        self.enrolment()
+            .enrol(request)
+            .await
+            .map(tonic::Response::into_inner)
+    }
+
+    pub async fn session(&self, who: &LiveCredentials) -> TestAgent {
+        self.session_since(who, 1_000).await
+    }
+
+    /// Opens a session of an agent that started at this time.
+    pub async fn session_since(&self, who: &LiveCredentials, started_unix_ms: u64) -> TestAgent {
+        let (outgoing, messages) = mpsc::channel(16);
+        let hello = v1::agent_message::Kind::Hello(v1::Hello {
+            version: "0".to_owned(),
+            protocol: 1,
+            started_unix_ms,
+            ..v1::Hello::default()
+        });
+        let message = v1::AgentMessage { kind: Some(hello) };
+        outgoing.send(message).await.expect("room");
+        let opened = self
+            .agents(who)
+            .session(ReceiverStream::new(messages))
+            .await;
+        TestAgent {
+            outgoing,
+            incoming: opened.map(tonic::Response::into_inner),
+        }
+    }
+
+    pub async fn status(&self) -> v1::SiteStatus {
+        self.admin()
+            .status(v1::StatusRequest {})
+            .await
+            .expect("a status")
+            .into_inner()
+    }
+
+    /// Waits until the status is as wanted.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&v1::SiteStatus) -> bool) {
+        let deadline = tokio::time::Instant::now() + GENEROUS;
+        loop {
+            let status = self.status().await;
+            if wanted(&status) {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not {what}: {status:#?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn event_kinds(&self) -> Vec<String> {
+        let request = v1::EventsRequest::default();
+        let mut stream = self
+            .admin()
+            .events(request)
+            .await
+            .expect("events")
+            .into_inner();
+        let mut kinds = Vec::new();
+        while let Some(event) = stream.message().await.expect("the stream goes on") {
+            kinds.push(event.kind);
+        }
+        kinds
+    }
+}
+
+async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Running {
+    let dirs = init_request(directory).dirs;
+    let parts = Parts {
+        config: Config::load(&dirs).expect("a configuration"),
+        dirs,
+        store: Arc::clone(store),
+        etcd: None,
+        store_expires_unix_ms: 0,
+        clock: clock.clone(),
+        listeners: Listeners {
+            api: listener().await,
+            enrolment: listener().await,
+            metrics: listener().await,
+        },
+    };
+    start(parts).await.expect("the coordinator starts")
+}
+
+async fn listener() -> TcpListener {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    TcpListener::bind(any).await.expect("a free port")
+}
+
+pub(crate) fn credentials(
+    key: PrivateKey,
+    bundle: Option<v1::CertificateBundle>,
+) -> LiveCredentials {
+    let bundle = bundle.expect("a bundle");
+    let credentials = Credentials::new(key, bundle.certificate_der, bundle.ca_der);
+    LiveCredentials::new(credentials.expect("the certificate fits the key"))
+}
+
+/// An agent's end of a session.
+pub(crate) struct TestAgent {
+    outgoing: mpsc::Sender<v1::AgentMessage>,
+    incoming: Result<Streaming<v1::CoordinatorMessage>, Status>,
+}
+
+impl TestAgent {
+    pub async fn say(&self, kind: v1::agent_message::Kind) {
+        let message = v1::AgentMessage { kind: Some(kind) };
+        self.outgoing
+            .send(message)
+            .await
+            .expect("the session is open");
+    }
+
+    pub async fn hears(&self, peers: &[&str]) {
+        let peer = |node: &&str| v1::Peer {
+            node: (*node).to_owned(),
+            alive: true,
+            facts: None,
+        };
+        let peers = peers.iter().map(peer).collect();
+        self.say(v1::agent_message::Kind::Peers(v1::PeerView { peers }))
+            .await;
+    }
+
+    pub async fn acknowledge_ring(&self, version: u64) {
+        let ack = v1::GossipKeyRingAck { version };
+        self.say(v1::agent_message::Kind::KeyRingAck(ack)).await;
+    }
+
+    /// The next message, or how the session ended.
+    pub async fn next(&mut self) -> Result<v1::coordinator_message::Kind, Status> {
+        let incoming = self.incoming.as_mut().map_err(|status| status.clone())?;
+        let next = tokio::time::timeout(GENEROUS, incoming.message()).await;
+        let message = next.expect("a message within a minute")?;
+        let message = message.ok_or_else(|| Status::ok("the stream ended"))?;
+        Ok(message.kind.expect("a known kind"))
+    }
+
+    /// Reads on until an assignment comes.
+    pub async fn assignment(&mut self) -> v1::Assignment {
+        loop {
+            if let v1::coordinator_message::Kind::Assignment(it) =
+                self.next().await.expect("the session goes on")
+            {
+                return it;
+            }
+        }
+    }
+
+    /// Reads on until a key ring comes.
+    pub async fn ring(&mut self) -> v1::GossipKeyRing {
+        loop {
+            if let v1::coordinator_message::Kind::KeyRing(it) =
+                self.next().await.expect("the session goes on")
+            {
+                return it;
+            }
+        }
+    }
+
+    /// Reads on until the session ends.
+    pub async fn end(&mut self) -> Status {
+        loop {
+            if let Err(status) = self.next().await {
+                return status;
+            }
+        }
+    }
+}
