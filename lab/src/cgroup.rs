@@ -216,13 +216,6 @@ impl Cgroups {
         }
     }
 
-    /// Sends a signal to every process of a group.
-    pub fn signal(&self, group: &str, signal: Signal) {
-        for pid in self.processes(group) {
-            let _ = kill(pid, signal);
-        }
-    }
-
     /// Removes the directories of a group whose processes have ended.
     pub fn remove(&self, group: &str) -> Result<()> {
         self.hierarchies

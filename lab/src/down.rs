@@ -36,6 +36,7 @@ pub fn down(cgroups: &Cgroups, purge: bool) -> Result<()> {
         end_processes_in(&namespace)?;
         host::delete_namespace(&namespace)?;
     }
+    remove_nspawn_leftovers()?;
     for dir in [STATE, RUN, CACHE] {
         for mount in mounts_below(Path::new(dir))? {
             umount2(&mount, MntFlags::MNT_DETACH)
@@ -44,7 +45,6 @@ pub fn down(cgroups: &Cgroups, purge: bool) -> Result<()> {
     }
     host::release_namespaces()?;
     cgroups.remove_all()?;
-    remove_nspawn_leftovers();
     host::restore_settings()?;
     remove_tree(Path::new(STATE))?;
     remove_tree(Path::new(RUN))?;
@@ -112,20 +112,25 @@ fn end_processes_in(namespace: &str) -> Result<()> {
     Ok(())
 }
 
-/// A machine killed with its nspawn leaves the directory that files would be passed through.
-fn remove_nspawn_leftovers() {
-    for dir in ["propagate", "locks", "unix-export"] {
-        let entries = fs::read_dir(Path::new(NSPAWN_RUN).join(dir))
-            .into_iter()
-            .flatten()
-            .flatten();
-        for entry in entries {
+/// An nspawn that was killed leaves the directory through which it would pass mounts, and its locks:
+/// one by the machine's name, one by device and inode of its root.
+fn remove_nspawn_leftovers() -> Result<()> {
+    for dir in ["propagate", "unix-export", "locks"] {
+        let dir = Path::new(NSPAWN_RUN).join(dir);
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().contains(names::PREFIX) {
                 let path = entry.path();
                 let _ = fs::remove_dir(&path).or_else(|_| fs::remove_file(&path));
             }
         }
     }
+    for root in mounts_below(Path::new(STATE))? {
+        if let Ok(root) = fs::metadata(&root) {
+            let lock = format!("locks/inode-{}:{}", root.dev(), root.ino());
+            let _ = fs::remove_file(Path::new(NSPAWN_RUN).join(lock));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

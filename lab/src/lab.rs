@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use hamesh_roles::{Engine, Site};
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde::Serialize;
 
@@ -84,7 +83,7 @@ impl Lab {
         if self.cgroups.processes(&group).is_empty() {
             return State::Stopped;
         }
-        if self.is_frozen(node) {
+        if self.cgroups.is_frozen(&group) {
             return State::Frozen;
         }
         match self.system_state(node, false).as_deref() {
@@ -100,14 +99,6 @@ impl Lab {
             .cgroups
             .processes(&names::node_group(&node.name))
             .is_empty()
-    }
-
-    fn is_frozen(&self, node: &Node) -> bool {
-        let group = names::node_group(&node.name);
-        match node.engine {
-            Engine::Nspawn => self.cgroups.is_frozen(&group),
-            Engine::Uml => uml::is_frozen(&self.cgroups.processes(&group)),
-        }
     }
 
     /// Process 1 of an nspawn node.
@@ -251,26 +242,19 @@ impl Lab {
             bail!("{} is off; nothing to freeze", node.name);
         }
         let group = names::node_group(&node.name);
-        match node.engine {
-            Engine::Nspawn => self.cgroups.freeze(&group, true),
-            Engine::Uml => {
-                self.cgroups.signal(&group, Signal::SIGSTOP);
-                Ok(())
-            }
-        }
+        self.cgroups.freeze(&group, true)
     }
 
     /// Lets a frozen node go on.
     pub fn thaw(&self, node: &Node) -> Result<()> {
-        let group = names::node_group(&node.name);
-        match node.engine {
-            Engine::Nspawn if self.is_on(node) => self.cgroups.freeze(&group, false),
-            Engine::Nspawn => Ok(()),
-            Engine::Uml => {
-                self.cgroups.signal(&group, Signal::SIGCONT);
-                Ok(())
-            }
+        if !self.is_on(node) {
+            bail!(
+                "{} is off; `hamesh-lab start {}` boots it",
+                node.name,
+                node.name
+            );
         }
+        self.cgroups.freeze(&names::node_group(&node.name), false)
     }
 
     /// Makes a node's disk ready for a boot.

@@ -122,12 +122,32 @@ fn run(action: Action) -> Result<i32> {
             (None, None) => {}
         },
         Action::RunNode { node } => {
+            close_inherited();
             let lab = Lab::open()?;
             run_node::run(&lab, lab.topology.node(&node)?)?;
         }
-        Action::Relay { forward } => forward::relay(&Lab::open()?, forward)?,
+        Action::Relay { forward } => {
+            close_inherited();
+            forward::relay(&Lab::open()?, forward)?;
+        }
     }
     Ok(0)
+}
+
+/// A process that stays closes what its caller had open: a lock held by whoever ran `up` would
+/// otherwise be held as long as the site is up.
+fn close_inherited() {
+    let entries = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let open: Vec<i32> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        // The one that listed them is closed already.
+        let _ = nix::unistd::close(descriptor);
+    }
 }
 
 fn each(names: &[String], work: impl Fn(&Lab, &Node) -> Result<()> + Sync) -> Result<()> {

@@ -3,12 +3,17 @@
 //! It runs in the node's own control group. Each boot starts with fresh interfaces, as a machine
 //! that was off has forgotten its addresses, neighbours and firewall rules.
 
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use hamesh_roles::Engine;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::personality::{self, Persona};
 
-use crate::engine::{nspawn, uml};
+use crate::engine::{REBOOT, nspawn, uml};
+use crate::image::write_file;
 use crate::lab::Lab;
 use crate::names;
 use crate::topology::Node;
@@ -16,11 +21,15 @@ use crate::{disk, host};
 
 /// Runs a node until it is off.
 pub fn run(lab: &Lab, node: &Node) -> Result<()> {
-    match node.engine {
-        Engine::Nspawn => while boot_container(lab, node)? == Some(nspawn::REBOOT) {},
-        Engine::Uml => boot_kernel(lab, node)?,
+    loop {
+        let status = match node.engine {
+            Engine::Nspawn => boot_container(lab, node)?,
+            Engine::Uml => boot_kernel(lab, node)?,
+        };
+        if status != Some(REBOOT) {
+            return Ok(());
+        }
     }
-    host::unplug_node(node)
 }
 
 fn boot_container(lab: &Lab, node: &Node) -> Result<Option<i32>> {
@@ -41,18 +50,24 @@ fn boot_container(lab: &Lab, node: &Node) -> Result<Option<i32>> {
     Ok(status.code())
 }
 
-fn boot_kernel(lab: &Lab, node: &Node) -> Result<()> {
+fn boot_kernel(lab: &Lab, node: &Node) -> Result<Option<i32>> {
     host::plug_node(&lab.topology, node)?;
     host::plug_console(node)?;
-    let namespace = names::namespace_path(names::FABRIC);
-    Command::new("nsenter")
-        .arg(format!("--net={}", namespace.display()))
-        .args(["setarch", "-R"])
+    let marker = names::node_dir(&node.name).join("reboot");
+    write_file(&names::node_dir(&node.name), "reboot", uml::REBOOT_MARKER)?;
+    let path = names::namespace_path(names::FABRIC);
+    let fabric = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    setns(fabric, CloneFlags::CLONE_NEWNET).context("entering the fabric")?;
+    // User-Mode Linux maps its guest at fixed addresses.
+    personality::set(Persona::ADDR_NO_RANDOMIZE).context("fixing the address space")?;
+    let status = Command::new(uml::PROGRAM)
+        .arg0(marker)
         .args(uml::arguments(node))
         // The machine's memory is a file here; on a disk it would be written back all the time.
         .env("TMPDIR", "/dev/shm")
         .stdin(Stdio::null())
         .status()
-        .context("starting linux.uml")?;
-    Ok(())
+        .with_context(|| format!("starting {}", uml::PROGRAM))?;
+    host::unplug_node(node)?;
+    Ok(status.code())
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use hamesh_roles::Engine;
-use nix::unistd::Pid;
 
 use crate::disk;
 use crate::engine::uml;
@@ -74,20 +73,6 @@ fn fill(root: &Path, image: &Path) -> Result<()> {
     .arg(DISK)
     .run()?;
     fs::rename(&half, image).with_context(|| format!("naming {}", image.display()))
-}
-
-/// Whether the processes of a node all stand still.
-pub fn is_frozen(pids: &[Pid]) -> bool {
-    !pids.is_empty() && pids.iter().all(|pid| stands_still(*pid))
-}
-
-fn stands_still(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state follows the name, which stands in brackets and may hold anything.
-    let state = stat
-        .rsplit_once(") ")
-        .and_then(|(_, rest)| rest.chars().next());
-    matches!(state, Some('T' | 't' | 'Z'))
 }
 
 /// Refuses early what would only fail at boot.

@@ -2,3 +2,7 @@
 
 pub mod nspawn;
 pub mod uml;
+
+/// The exit status by which an engine says that its node asked for a reboot. It is nspawn's own
+/// (EXIT_FORCE_RESTART).
+pub const REBOOT: i32 = 133;

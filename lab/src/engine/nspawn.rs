@@ -10,9 +10,6 @@ use std::path::Path;
 use crate::names;
 use crate::topology::Node;
 
-/// nspawn's exit status when a node asked for a reboot (its EXIT_FORCE_RESTART).
-pub const REBOOT: i32 = 133;
-
 /// Beyond nspawn's defaults: networking, locked memory for what must not be swapped out, and
 /// debugging. Not the clock and not kernel modules: those are the host's.
 const CAPABILITIES: &str = "CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_SYS_PTRACE,CAP_SYSLOG,CAP_BPF";

@@ -13,6 +13,12 @@ use std::path::{Path, PathBuf};
 use crate::names::{self, CACHE, POOL_IN_NODE, RUN};
 use crate::topology::Node;
 
+/// The kernel, as Debian's package names it.
+pub const PROGRAM: &str = "linux.uml";
+/// On a reboot the kernel executes its own first argument, with its taps still open and so of no
+/// use. It is given this script instead, and the lab boots it anew.
+pub const REBOOT_MARKER: &str = "#!/bin/sh\nexit 133\n";
+
 /// Memory of a node that names none, in MiB.
 const MEMORY_MIB: u32 = 256;
 /// The node's end of its console cable.
@@ -109,11 +115,10 @@ fn console_mac(node: &Node) -> String {
     )
 }
 
-/// The arguments with which a node's kernel starts, for `setarch -R`.
+/// The arguments with which a node's kernel starts.
 pub fn arguments(node: &Node) -> Vec<OsString> {
     let disk = names::disk_image(&node.name);
     let mut arguments = vec![
-        "linux.uml".to_owned(),
         format!("mem={}M", node.memory_mib.unwrap_or(MEMORY_MIB)),
         format!("uml_dir={}/", umid_dir().display()),
         format!("umid={}", node.name),
@@ -199,6 +204,12 @@ mod tests {
             ]
         );
         assert!(arguments.iter().any(|argument| argument == "mem=512M"));
+    }
+
+    #[test]
+    fn a_reboot_ends_with_the_status_that_boots_again() {
+        let status = crate::engine::REBOOT;
+        assert!(REBOOT_MARKER.ends_with(&format!("exit {status}\n")));
     }
 
     #[test]
