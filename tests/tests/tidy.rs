@@ -10,36 +10,42 @@ use hamesh_tests::tidy::text::{self, LongFile};
 use hamesh_tests::tidy::{Finding, Source, docs, report, root, sources};
 use serde_json::Value;
 
-/// `proto <- roles <- {agent, coordinator} <- {lab, tests}`; siblings never use each other.
+/// `claims <- proto <- roles <- {agent, coordinator} <- {lab, tests}`; siblings never use each other.
 const LAYERS: &[Layer] = &[
     Layer {
-        name: "hamesh-proto",
+        name: "hamesh-claims",
         may_use: &[],
+        only: Some(&["serde", "thiserror"]),
+    },
+    Layer {
+        name: "hamesh-proto",
+        may_use: &["hamesh-claims"],
         only: None,
     },
     Layer {
         name: "hamesh-roles",
-        may_use: &["hamesh-proto"],
+        may_use: &["hamesh-claims", "hamesh-proto"],
         only: Some(&["ipnet", "saphyr-parser", "serde", "strsim", "thiserror"]),
     },
     Layer {
         name: "hamesh-agent",
-        may_use: &["hamesh-proto", "hamesh-roles"],
+        may_use: &["hamesh-claims", "hamesh-proto", "hamesh-roles"],
         only: None,
     },
     Layer {
         name: "hamesh-coordinator",
-        may_use: &["hamesh-proto", "hamesh-roles"],
+        may_use: &["hamesh-claims", "hamesh-proto", "hamesh-roles"],
         only: None,
     },
     Layer {
         name: "hamesh-lab",
-        may_use: &["hamesh-proto", "hamesh-roles"],
+        may_use: &["hamesh-claims", "hamesh-proto", "hamesh-roles"],
         only: None,
     },
     Layer {
         name: "hamesh-tests",
         may_use: &[
+            "hamesh-claims",
             "hamesh-proto",
             "hamesh-roles",
             "hamesh-agent",

@@ -1,0 +1,219 @@
+//! The event queue, and what is seen from outside: traces and violations.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use fastrand::Rng;
+use hamesh_claims::message::ToCoordinator;
+use hamesh_claims::{Moment, member};
+
+use super::Options;
+use super::clock::MS;
+use super::coordinator::Coordinator;
+use super::faults::Fault;
+use super::fence::Fences;
+use super::network::Network;
+use super::node::Machine;
+use super::site::{CLAIMS, COORDINATORS, NODES, title};
+use super::store::{Op, Reply, Store};
+
+/// How long faults last; then everything is mended.
+pub const STORM: u64 = 40_000 * MS;
+/// How long the site then has to come to rest: the longest promises, twice, and a group change.
+pub const REST: u64 = 15_000 * MS;
+/// In the last stretch nothing may move any more.
+pub const QUIET: u64 = 3_000 * MS;
+
+/// Something that happens at a simulated time.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// To a member; with a number, only to that run of its agent.
+    Member(usize, usize, Option<u64>, member::Event),
+    /// To a grantor, from a member.
+    Grantor(usize, usize, ToCoordinator),
+    /// A coordinator's clockwork.
+    Clockwork(usize, u64),
+    /// A grantor's timer.
+    Wake(usize, usize, u64),
+    /// A request reaches the store: coordinator, run, when it was sent.
+    Store(usize, u64, Moment, Op),
+    /// The store's answer reaches the coordinator.
+    Reply(usize, u64, Moment, Reply),
+    /// A stopped agent or coordinator starts.
+    StartAgent(usize),
+    /// A stopped coordinator starts.
+    StartCoordinator(usize),
+    /// Something goes wrong, or is mended.
+    Fault(Fault),
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// What must never happen, and did.
+    pub violation: Option<String>,
+    /// Every event, if that was asked for.
+    pub trace: Vec<String>,
+    /// How often a fence was opened.
+    pub takes: u64,
+    /// How often a holder began to live on promises.
+    pub alone: u64,
+    /// How many group versions came into force.
+    pub changes: u64,
+    /// How many workers were evicted.
+    pub evictions: u64,
+    /// How many leaderships there were.
+    pub leaders: u64,
+}
+
+/// A site that is being simulated.
+pub struct World {
+    pub(super) options: Options,
+    pub(super) rng: Rng,
+    pub(super) now: u64,
+    pub(super) machines: Vec<Machine>,
+    pub(super) coordinators: Vec<Coordinator>,
+    pub(super) store: Store,
+    pub(super) network: Network,
+    pub(super) fences: Vec<Fences>,
+    pub(super) evicted: Vec<bool>,
+    pub(super) outcome: Outcome,
+    queue: BinaryHeap<Reverse<(u64, u64, Boxed)>>,
+    queued: u64,
+}
+
+/// An event that does not take part in the order of the queue: its number decides.
+struct Boxed(Box<What>);
+
+impl PartialEq for Boxed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for Boxed {}
+impl PartialOrd for Boxed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Boxed {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+impl World {
+    /// A calm site: every agent and coordinator is about to start.
+    #[must_use]
+    pub fn new(seed: u64, options: Options) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let machines = (0..NODES).map(|_| Machine::new(&mut rng)).collect();
+        let coordinators = (0..COORDINATORS)
+            .map(|_| Coordinator::new(&mut rng))
+            .collect();
+        let mut world = Self {
+            options,
+            rng,
+            now: 0,
+            machines,
+            coordinators,
+            store: Store::new(),
+            network: Network::new(),
+            fences: vec![Fences::new(NODES); CLAIMS],
+            evicted: vec![false; CLAIMS],
+            outcome: Outcome::default(),
+            queue: BinaryHeap::new(),
+            queued: 0,
+        };
+        for node in 0..NODES {
+            world.at(MS, What::StartAgent(node));
+        }
+        for coordinator in 0..COORDINATORS {
+            world.at(MS, What::StartCoordinator(coordinator));
+        }
+        world
+    }
+
+    /// Runs to the end, or to the first violation.
+    #[must_use]
+    pub fn run(mut self) -> Outcome {
+        let end = STORM + REST;
+        while let Some(Reverse((at, _, what))) = self.queue.pop() {
+            if at >= end || self.outcome.violation.is_some() {
+                break;
+            }
+            self.now = at;
+            self.happen(*what.0);
+        }
+        self.now = end;
+        self.check_rest();
+        self.outcome
+    }
+
+    pub(super) fn at(&mut self, at: u64, what: What) {
+        self.queued += 1;
+        self.queue.push(Reverse((
+            at.max(self.now),
+            self.queued,
+            Boxed(Box::new(what)),
+        )));
+    }
+
+    /// Sends a message over the network, as often as that delivers it.
+    pub(super) fn send(&mut self, at: u64, from: usize, to: usize, what: &What) {
+        for delay in self.network.send(from, to, &mut self.rng) {
+            self.at(at + delay, what.clone());
+        }
+    }
+
+    pub(super) fn violation(&mut self, what: String) {
+        self.trace(|| format!("VIOLATION: {what}"));
+        if self.outcome.violation.is_none() {
+            let at = self.now / MS;
+            self.outcome.violation = Some(format!("{what}, after {at} ms"));
+        }
+    }
+
+    pub(super) fn trace(&mut self, line: impl FnOnce() -> String) {
+        if self.options.traced {
+            let (s, us) = (self.now / (1000 * MS), self.now / 1000 % 1_000_000);
+            self.outcome
+                .trace
+                .push(format!("{s:>3}.{us:06} {}", line()));
+        }
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Member(node, claim, run, event) => self.member(node, claim, run, event),
+            What::Grantor(coordinator, claim, message) => {
+                self.grantor(coordinator, claim, message);
+            }
+            What::Clockwork(coordinator, run) => self.clockwork(coordinator, run),
+            What::Wake(coordinator, claim, run) => self.woken(coordinator, claim, run),
+            What::Store(coordinator, run, sent, op) => {
+                let reply = self.store.serve(op);
+                let delay = self.rng.u64(MS..4 * MS);
+                self.at(self.now + delay, What::Reply(coordinator, run, sent, reply));
+            }
+            What::Reply(coordinator, run, sent, reply) => {
+                self.replied(coordinator, run, sent, reply);
+            }
+            What::StartAgent(node) => self.start_agent(node),
+            What::StartCoordinator(coordinator) => self.start_coordinator(coordinator),
+            What::Fault(fault) => self.fault(fault),
+        }
+    }
+
+    /// Everything was mended long ago: somebody must hold every claim.
+    fn check_rest(&mut self) {
+        if self.outcome.violation.is_some() {
+            return;
+        }
+        for claim in 0..CLAIMS {
+            if self.fences[claim].holder(self.now).is_none() {
+                self.violation(format!("nobody holds {} in a mended site", title(claim)));
+            }
+        }
+    }
+}
