@@ -269,7 +269,8 @@ fn leaf_params(
             params
                 .subject_alt_names
                 .push(SanType::URI(text(&id.to_string())?));
-            id.principal.path()
+            // A path with the longest of names would not fit into a common name (64 bytes).
+            id.principal.name().to_owned()
         }
         Subject::CommonName(name) => name.clone(),
     };

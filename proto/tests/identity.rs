@@ -47,6 +47,16 @@ fn an_issued_certificate_names_exactly_what_the_profile_says() {
 }
 
 #[test]
+fn the_longest_names_fit_into_certificates() {
+    let longest = "n".repeat(63);
+    let site = Site::new(Box::leak(longest.clone().into_boxed_str()));
+    for kind in ["agent", "coordinator", "operator"] {
+        let path = format!("{kind}/{longest}");
+        assert_eq!(site.credentials(&path).spiffe_id(), &site.id(&path));
+    }
+}
+
+#[test]
 fn names_asked_for_in_a_signing_request_are_ignored() {
     let site = Site::new("thirteen");
     let key = PrivateKey::generate();
