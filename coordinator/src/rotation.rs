@@ -190,12 +190,13 @@ fn look(core: &Core) -> Progress {
     };
     for node in world.nodes.keys() {
         let holds = holders.get(node).is_some_and(|held| *held >= version);
-        // A node that may be alive is waited for: the key it seals with must stay good.
+        // A node that may be alive is waited for: the key it seals with must stay good. One that
+        // was not judged yet since it enrolled is such a node.
         let gone = verdicts
             .get(node)
             .is_some_and(|verdict| match verdict.state {
-                State::Dead | State::NotEnrolled => true,
-                State::Alive | State::Suspect | State::Unknown => false,
+                State::Dead => true,
+                State::Alive | State::Suspect | State::Unknown | State::NotEnrolled => false,
             });
         if holds {
             progress.acknowledged += 1;

@@ -234,7 +234,7 @@ async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Runni
     start(parts).await.expect("the coordinator starts")
 }
 
-async fn listener() -> TcpListener {
+pub(crate) async fn listener() -> TcpListener {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     TcpListener::bind(any).await.expect("a free port")
 }

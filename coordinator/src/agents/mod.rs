@@ -9,6 +9,8 @@
 
 mod admission;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

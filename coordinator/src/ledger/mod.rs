@@ -12,6 +12,8 @@
 
 mod change;
 mod events;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,1 +1,436 @@
+use hamesh_proto::credentials::{LiveCredentials, PrivateKey};
+use hamesh_proto::v1;
+use tonic::Code;
 
+use crate::testing::{GENEROUS, TestSite, YAML, credentials};
+
+fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> Code {
+    result.expect_err("it must be refused").code()
+}
+
+async fn add(site: &TestSite, name: &str, access: v1::Access) -> LiveCredentials {
+    let key = PrivateKey::generate();
+    let request = v1::AddOperatorRequest {
+        name: name.to_owned(),
+        access: access.into(),
+        csr_der: key.csr_der(),
+    };
+    let added = site
+        .admin()
+        .add_operator(request)
+        .await
+        .expect("added")
+        .into_inner();
+    credentials(key, added.bundle)
+}
+
+fn renamed(from: &str, to: &str) -> String {
+    YAML.replace(from, to)
+}
+
+#[tokio::test]
+async fn a_viewer_looks_and_changes_nothing() {
+    let site = TestSite::start().await;
+    let viewer = add(&site, "bob", v1::Access::Viewer).await;
+    let mut client = site.operator(&viewer);
+    client.status(v1::StatusRequest {}).await.expect("looks");
+    client
+        .read_site(v1::ReadSiteRequest {})
+        .await
+        .expect("looks");
+    client
+        .list_tokens(v1::ListTokensRequest {})
+        .await
+        .expect("looks");
+    client
+        .list_operators(v1::ListOperatorsRequest {})
+        .await
+        .expect("looks");
+    client
+        .events(v1::EventsRequest::default())
+        .await
+        .expect("looks");
+    let plan = v1::PlanSiteRequest {
+        yaml: renamed("k8s-worker", "database"),
+    };
+    client.plan_site(plan).await.expect("plans");
+
+    let before = site
+        .running
+        .core
+        .ledger
+        .newest_event()
+        .await
+        .expect("a number");
+    let node = || "node-1".to_owned();
+    let denied = [
+        code(client.apply_site(v1::ApplySiteRequest::default()).await),
+        code(client.assign(v1::AssignRequest::default()).await),
+        code(
+            client
+                .create_token(v1::CreateTokenRequest {
+                    node: node(),
+                    valid_s: 0,
+                })
+                .await,
+        ),
+        code(client.revoke_token(v1::RevokeTokenRequest::default()).await),
+        code(
+            client
+                .remove_node(v1::RemoveNodeRequest { node: node() })
+                .await,
+        ),
+        code(
+            client
+                .allow_re_enrol(v1::AllowReEnrolRequest {
+                    node: node(),
+                    valid_s: 0,
+                })
+                .await,
+        ),
+        code(client.add_operator(v1::AddOperatorRequest::default()).await),
+        code(
+            client
+                .remove_operator(v1::RemoveOperatorRequest::default())
+                .await,
+        ),
+        code(
+            client
+                .rotate_gossip_key(v1::RotateGossipKeyRequest {})
+                .await,
+        ),
+    ];
+    assert_eq!(denied, [Code::PermissionDenied; 9]);
+    let after = site
+        .running
+        .core
+        .ledger
+        .newest_event()
+        .await
+        .expect("a number");
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_removed_operator_is_refused_at_once_and_stays_so_when_the_name_is_given_anew() {
+    let site = TestSite::start().await;
+    let first = add(&site, "bob", v1::Access::Viewer).await;
+    let mut client = site.operator(&first);
+    client.status(v1::StatusRequest {}).await.expect("looks");
+    let request = v1::RemoveOperatorRequest {
+        name: "bob".to_owned(),
+    };
+    site.admin()
+        .remove_operator(request)
+        .await
+        .expect("removed");
+    assert_eq!(
+        code(client.status(v1::StatusRequest {}).await),
+        Code::Unauthenticated
+    );
+    let second = add(&site, "bob", v1::Access::Admin).await;
+    assert_eq!(
+        code(client.status(v1::StatusRequest {}).await),
+        Code::Unauthenticated
+    );
+    site.operator(&second)
+        .status(v1::StatusRequest {})
+        .await
+        .expect("looks");
+}
+
+#[tokio::test]
+async fn the_last_admin_cannot_be_removed() {
+    let site = TestSite::start().await;
+    add(&site, "bob", v1::Access::Viewer).await;
+    let request = v1::RemoveOperatorRequest {
+        name: "ada".to_owned(),
+    };
+    let refused = site.admin().remove_operator(request).await;
+    assert_eq!(code(refused), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn an_operator_renews_and_both_certificates_work() {
+    let site = TestSite::start().await;
+    let key = PrivateKey::generate();
+    let request = v1::RenewCertificateRequest {
+        csr_der: key.csr_der(),
+    };
+    let bundle = site
+        .admin()
+        .renew_operator(request)
+        .await
+        .expect("renewed")
+        .into_inner();
+    let renewed = credentials(key, Some(bundle));
+    site.operator(&renewed)
+        .status(v1::StatusRequest {})
+        .await
+        .expect("looks");
+    site.status().await;
+}
+
+#[tokio::test]
+async fn a_plan_is_shown_applied_once_and_refused_on_a_stale_base() {
+    let site = TestSite::start().await;
+    let yaml = renamed("k8s-worker", "database");
+    let request = v1::PlanSiteRequest { yaml: yaml.clone() };
+    let plan = site
+        .admin()
+        .plan_site(request)
+        .await
+        .expect("a plan")
+        .into_inner();
+    let subjects: Vec<_> = plan
+        .steps
+        .iter()
+        .map(|step| step.subject.as_str())
+        .collect();
+    assert_eq!(subjects, ["node node-1", "node node-2"]);
+
+    let request = v1::ApplySiteRequest {
+        yaml: yaml.clone(),
+        base: plan.base,
+    };
+    let applied = site
+        .admin()
+        .apply_site(request.clone())
+        .await
+        .expect("applied")
+        .into_inner();
+    assert!(applied.changed);
+    assert_eq!(applied.id.expect("an id").generation, 2);
+    assert_eq!(
+        code(site.admin().apply_site(request).await),
+        Code::FailedPrecondition
+    );
+
+    let again = v1::ApplySiteRequest {
+        yaml: yaml.clone(),
+        base: applied.id,
+    };
+    let again = site
+        .admin()
+        .apply_site(again)
+        .await
+        .expect("nothing to do")
+        .into_inner();
+    assert_eq!((again.changed, again.id), (false, applied.id));
+    let kept = site
+        .admin()
+        .read_site(v1::ReadSiteRequest {})
+        .await
+        .expect("read")
+        .into_inner();
+    assert_eq!((kept.yaml, kept.id), (yaml, applied.id));
+}
+
+#[tokio::test]
+async fn of_two_applies_on_one_base_one_is_carried_out() {
+    let site = TestSite::start().await;
+    let base = Some(v1::AssignmentId {
+        incarnation: 1,
+        generation: 1,
+    });
+    let request = |to: &str| v1::ApplySiteRequest {
+        yaml: renamed("k8s-worker", to),
+        base,
+    };
+    let (mut one, mut two) = (site.admin(), site.admin());
+    let (left, right) = tokio::join!(
+        one.apply_site(request("database")),
+        two.apply_site(request("edge-proxy"))
+    );
+    let applied = [left, right].into_iter().filter(Result::is_ok).count();
+    assert_eq!(applied, 1);
+    assert_eq!(site.status().await.desired.expect("an id").generation, 2);
+}
+
+#[tokio::test]
+async fn a_document_with_faults_of_another_site_or_without_this_coordinator_is_refused() {
+    let site = TestSite::start().await;
+    let base = Some(v1::AssignmentId {
+        incarnation: 1,
+        generation: 1,
+    });
+    for (yaml, expected) in [
+        (
+            renamed("role: k8s-worker", "rolle: k8s-worker"),
+            Code::InvalidArgument,
+        ),
+        (renamed("site: small", "site: other"), Code::InvalidArgument),
+        (
+            renamed("coordinators: [control-1]", "coordinators: [node-1]"),
+            Code::FailedPrecondition,
+        ),
+        ("a".repeat(600_000), Code::InvalidArgument),
+    ] {
+        let request = v1::ApplySiteRequest { yaml, base };
+        assert_eq!(code(site.admin().apply_site(request).await), expected);
+    }
+    assert_eq!(site.status().await.desired.expect("an id").generation, 1);
+}
+
+#[tokio::test]
+async fn events_are_followed_without_a_gap_or_a_repeat() {
+    let site = TestSite::start().await;
+    let request = v1::EventsRequest {
+        follow: true,
+        ..v1::EventsRequest::default()
+    };
+    let mut stream = site
+        .admin()
+        .events(request)
+        .await
+        .expect("events")
+        .into_inner();
+    for n in 0..30 {
+        let core = &site.running.core;
+        let text = format!("test {n}");
+        let kind = crate::ledger::EventKind::NodeAlive;
+        let change = core.own_change().event(kind, None, text);
+        core.ledger.commit(change).await.expect("an event");
+    }
+    let newest = site
+        .running
+        .core
+        .ledger
+        .newest_event()
+        .await
+        .expect("a number");
+    let mut numbers = Vec::new();
+    while numbers.last() != Some(&newest) {
+        let next = tokio::time::timeout(GENEROUS, stream.message()).await;
+        let event = next.unwrap_or_else(|_| panic!("stuck after {numbers:?}"));
+        numbers.push(event.expect("the stream goes on").expect("an event").number);
+    }
+    assert_eq!(numbers, (1..=newest).collect::<Vec<_>>());
+
+    let request = v1::EventsRequest {
+        last: 3,
+        ..v1::EventsRequest::default()
+    };
+    let mut last = site
+        .admin()
+        .events(request)
+        .await
+        .expect("events")
+        .into_inner();
+    let mut seen = Vec::new();
+    while let Some(event) = last.message().await.expect("the stream goes on") {
+        seen.push(event.number);
+    }
+    assert_eq!(seen, [newest - 2, newest - 1, newest]);
+}
+
+async fn rotation_progress(
+    stream: &mut tonic::Streaming<v1::RotationProgress>,
+    until: impl Fn(&v1::RotationProgress) -> bool,
+) -> v1::RotationProgress {
+    loop {
+        let next = tokio::time::timeout(GENEROUS, stream.message()).await;
+        let progress = next
+            .expect("progress")
+            .expect("the stream goes on")
+            .expect("progress");
+        if until(&progress) {
+            return progress;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_gossip_key_is_rotated_when_every_agent_has_acknowledged_each_phase() {
+    let site = TestSite::start().await;
+    let (one, two) = (site.enrol("node-1").await, site.enrol("node-2").await);
+    let (mut one, two) = (site.session(&one).await, site.session(&two).await);
+    let first = one.ring().await;
+    one.acknowledge_ring(1).await;
+    two.acknowledge_ring(1).await;
+
+    let started = site
+        .admin()
+        .rotate_gossip_key(v1::RotateGossipKeyRequest {})
+        .await;
+    let mut progress = started.expect("started").into_inner();
+    let distributed = one.ring().await;
+    assert_eq!(
+        (distributed.keys.len(), distributed.primary),
+        (2, first.primary)
+    );
+    one.acknowledge_ring(distributed.version).await;
+    let waiting = rotation_progress(&mut progress, |now| now.acknowledged == 1).await;
+    assert_eq!(
+        (waiting.phase.as_str(), waiting.waiting_for),
+        ("distribute", vec!["node-2".into()])
+    );
+
+    two.acknowledge_ring(distributed.version).await;
+    let switched = one.ring().await;
+    assert_eq!(switched.keys.len(), 2);
+    assert_ne!(switched.primary, first.primary);
+    one.acknowledge_ring(switched.version).await;
+    two.acknowledge_ring(switched.version).await;
+    let retired = one.ring().await;
+    assert_eq!((retired.keys.len(), retired.primary), (1, switched.primary));
+    one.acknowledge_ring(retired.version).await;
+    two.acknowledge_ring(retired.version).await;
+    rotation_progress(&mut progress, |now| now.done).await;
+    assert!(
+        site.event_kinds()
+            .await
+            .contains(&"gossip.rotation_finished".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_rotation_goes_on_where_a_killed_coordinator_left_it() {
+    let site = TestSite::start().await;
+    let identity = site.enrol("node-1").await;
+    let mut agent = site.session(&identity).await;
+    let version = agent.ring().await.version;
+    agent.acknowledge_ring(version).await;
+    let started = site
+        .admin()
+        .rotate_gossip_key(v1::RotateGossipKeyRequest {})
+        .await;
+    drop(started.expect("started"));
+    let distributed = agent.ring().await;
+    assert_eq!(distributed.version, 2);
+
+    let site = site.restart().await;
+    let mut agent = site.session(&identity).await;
+    for version in [2, 3, 4] {
+        let ring = agent.ring().await;
+        assert_eq!(ring.version, version);
+        agent.acknowledge_ring(ring.version).await;
+    }
+    site.until("rotated", |status| status.key_ring_version == 4)
+        .await;
+    let deadline = tokio::time::Instant::now() + GENEROUS;
+    while !site
+        .event_kinds()
+        .await
+        .contains(&"gossip.rotation_finished".to_owned())
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{:?}",
+            site.event_kinds().await
+        );
+    }
+}
+
+#[tokio::test]
+async fn removing_a_node_rotates_the_gossip_key() {
+    let site = TestSite::start().await;
+    site.enrol("node-1").await;
+    let request = v1::RemoveNodeRequest {
+        node: "node-1".to_owned(),
+    };
+    site.admin().remove_node(request).await.expect("removed");
+    // Nobody is left to acknowledge.
+    site.until("rotated", |status| status.key_ring_version == 4)
+        .await;
+}

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::{EtcdStore, Store, StoreFiles};
 use crate::init::store_tls;
@@ -110,6 +110,3 @@ fn spawn(directory: &Path, client: u16, peer: u16) -> Child {
         .spawn()
         .expect("/usr/bin/etcd (package etcd-server) is installed")
 }
-
-/// How long a functional wait may take on a loaded machine.
-pub(crate) const GENEROUS: Duration = Duration::from_secs(60);
