@@ -258,3 +258,6 @@ async fn step(core: &Core, seen: &Progress) -> Result<(), RotationError> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,10 @@ pub const VALID: Duration = Duration::from_secs(30 * 24 * 3600);
 /// orders of magnitude.
 const HISTORY: &str = "20000";
 
+/// Operations in one transaction: a document that removes every node of the largest site, with an
+/// event for each. etcd's own bound is 128.
+const MAX_OPERATIONS: &str = "4096";
+
 /// The files of the store's TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
@@ -148,6 +152,7 @@ pub fn environment(settings: &Settings) -> Vec<(String, String)> {
         ("PEER_CLIENT_CERT_AUTH", "true".to_owned()),
         ("AUTO_COMPACTION_MODE", "revision".to_owned()),
         ("AUTO_COMPACTION_RETENTION", HISTORY.to_owned()),
+        ("MAX_TXN_OPS", MAX_OPERATIONS.to_owned()),
         ("LOGGER", "zap".to_owned()),
         ("LOG_LEVEL", "warn".to_owned()),
     ];

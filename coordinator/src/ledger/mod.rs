@@ -185,8 +185,18 @@ impl Ledger {
     }
 
     /// Whether the change passed when it was tried on this head.
-    async fn happened(&self, change: &Change, tried: Head) -> Result<bool, ReadError> {
-        let first: Option<Kept<EventRecord>> = self.read(&keys::event(tried.number + 1)).await?;
+    async fn happened(&self, change: &Change, tried: Head) -> Result<bool, CommitError> {
+        let first = self
+            .read::<EventRecord>(&keys::event(tried.number + 1))
+            .await;
+        let first = first.map_err(|error| match error {
+            // Not to know is not the same as nothing changed.
+            ReadError::Store(error) => StoreError::Unconfirmed {
+                problem: error.to_string(),
+            }
+            .into(),
+            ReadError::Decode(error) => CommitError::Decode(error),
+        })?;
         Ok(first.is_some_and(|event| event.value.transaction == change.transaction()))
     }
 

@@ -22,7 +22,8 @@ impl OperatorsService {
     ) -> Result<v1::SiteStatus, Status> {
         self.caller(&request, OperatorAccess::Viewer).await?;
         let core = &self.core;
-        let world = core.world();
+        // What was just applied is shown, though this coordinator may not have followed yet.
+        let world = World::read(core.ledger.store().as_ref(), &core.seal).await?;
         let verdicts = core.verdicts.borrow().clone();
         let events = core.ledger.last_events(LAST_EVENTS).await?;
         let node = |id: &NodeId| self.node_status(&world, id, verdicts.get(id));

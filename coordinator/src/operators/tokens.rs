@@ -18,6 +18,8 @@ const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 const MAX_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Tokens that are remembered: several per node of the largest site.
 const MAX_TOKENS: usize = 1_000;
+/// Old tokens that one new token sweeps away: keeps the transaction small.
+const FORGOTTEN_AT_ONCE: usize = 50;
 /// How long a token is listed after it expired.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -77,8 +79,7 @@ impl OperatorsService {
                 .saturating_add(milliseconds(REMEMBERED))
                 < now_unix_ms
         });
-        // etcd takes 128 operations in a transaction.
-        let old: Vec<_> = old.take(50).collect();
+        let old: Vec<_> = old.take(FORGOTTEN_AT_ONCE).collect();
         if known - old.len() >= MAX_TOKENS {
             return Err(Status::resource_exhausted(format!(
                 "{MAX_TOKENS} tokens are remembered already; nothing was changed; they are \
