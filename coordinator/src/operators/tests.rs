@@ -28,87 +28,71 @@ fn renamed(from: &str, to: &str) -> String {
     YAML.replace(from, to)
 }
 
+async fn newest_event(site: &TestSite) -> u64 {
+    let newest = site.running.core.ledger.newest_event().await;
+    newest.expect("a number")
+}
+
 #[tokio::test]
-async fn a_viewer_looks_and_changes_nothing() {
+async fn a_viewer_looks_at_everything() {
     let site = TestSite::start().await;
     let viewer = add(&site, "bob", v1::Access::Viewer).await;
     let mut client = site.operator(&viewer);
-    client.status(v1::StatusRequest {}).await.expect("looks");
-    client
-        .read_site(v1::ReadSiteRequest {})
-        .await
-        .expect("looks");
-    client
-        .list_tokens(v1::ListTokensRequest {})
-        .await
-        .expect("looks");
-    client
-        .list_operators(v1::ListOperatorsRequest {})
-        .await
-        .expect("looks");
-    client
-        .events(v1::EventsRequest::default())
-        .await
-        .expect("looks");
     let plan = v1::PlanSiteRequest {
         yaml: renamed("k8s-worker", "database"),
     };
-    client.plan_site(plan).await.expect("plans");
+    let role = v1::PlanAssignRequest {
+        node: "node-1".to_owned(),
+        role: String::new(),
+    };
+    let looked = [
+        client.status(v1::StatusRequest {}).await.map(drop),
+        client.read_site(v1::ReadSiteRequest {}).await.map(drop),
+        client.list_tokens(v1::ListTokensRequest {}).await.map(drop),
+        client
+            .list_operators(v1::ListOperatorsRequest {})
+            .await
+            .map(drop),
+        client.events(v1::EventsRequest::default()).await.map(drop),
+        client.plan_site(plan).await.map(drop),
+        client.plan_assign(role).await.map(drop),
+    ];
+    assert!(looked.iter().all(Result::is_ok), "{looked:?}");
+}
 
-    let before = site
-        .running
-        .core
-        .ledger
-        .newest_event()
-        .await
-        .expect("a number");
-    let node = || "node-1".to_owned();
+#[tokio::test]
+async fn a_viewer_changes_nothing() {
+    let site = TestSite::start().await;
+    let viewer = add(&site, "bob", v1::Access::Viewer).await;
+    let mut client = site.operator(&viewer);
+    let before = newest_event(&site).await;
+    let node = "node-1".to_owned();
+    let token = v1::CreateTokenRequest {
+        node: node.clone(),
+        valid_s: 0,
+    };
+    let window = v1::AllowReEnrolRequest {
+        node: node.clone(),
+        valid_s: 0,
+    };
+    let rotation = v1::RotateGossipKeyRequest {};
     let denied = [
         code(client.apply_site(v1::ApplySiteRequest::default()).await),
         code(client.assign(v1::AssignRequest::default()).await),
-        code(
-            client
-                .create_token(v1::CreateTokenRequest {
-                    node: node(),
-                    valid_s: 0,
-                })
-                .await,
-        ),
+        code(client.create_token(token).await),
         code(client.revoke_token(v1::RevokeTokenRequest::default()).await),
-        code(
-            client
-                .remove_node(v1::RemoveNodeRequest { node: node() })
-                .await,
-        ),
-        code(
-            client
-                .allow_re_enrol(v1::AllowReEnrolRequest {
-                    node: node(),
-                    valid_s: 0,
-                })
-                .await,
-        ),
+        code(client.remove_node(v1::RemoveNodeRequest { node }).await),
+        code(client.allow_re_enrol(window).await),
         code(client.add_operator(v1::AddOperatorRequest::default()).await),
         code(
             client
                 .remove_operator(v1::RemoveOperatorRequest::default())
                 .await,
         ),
-        code(
-            client
-                .rotate_gossip_key(v1::RotateGossipKeyRequest {})
-                .await,
-        ),
+        code(client.rotate_gossip_key(rotation).await),
     ];
     assert_eq!(denied, [Code::PermissionDenied; 9]);
-    let after = site
-        .running
-        .core
-        .ledger
-        .newest_event()
-        .await
-        .expect("a number");
-    assert_eq!(before, after);
+    assert_eq!(newest_event(&site).await, before);
 }
 
 #[tokio::test]
