@@ -81,7 +81,7 @@ pub enum NodeCommand {
         /// The node
         node: String,
     },
-    /// Take a node out of the site and refuse its certificate at once
+    /// Refuse a node from now on; its name stays in the site for another machine
     Remove {
         /// The node
         node: String,
@@ -178,6 +178,9 @@ pub enum OperatorCommand {
         /// Where to write the context file; it holds a private key
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         out: PathBuf,
+        /// On a coordinator, as root: use its identity, when no admin is left who could
+        #[arg(long)]
+        as_coordinator: bool,
     },
     /// List the operators
     List,
@@ -294,6 +297,7 @@ mod tests {
             "coordctl token list",
             "coordctl token revoke abc",
             "coordctl operator add ada --access viewer --out ada.json",
+            "coordctl operator add ada --access admin --out ada.json --as-coordinator",
             "coordctl operator list",
             "coordctl operator remove ada --yes",
             "coordctl gossip rotate-key",

@@ -139,9 +139,10 @@ impl Failure {
                 "import a good one with `coordctl context import FILE`, or name one with --context"
             }
             Failure::Expired { .. } => {
-                "let another admin run `coordctl operator remove NAME` and `coordctl operator add \
-                 NAME --access admin --out context.json` for you, then run `coordctl context \
-                 import context.json`"
+                "let an admin run `coordctl operator remove` and `coordctl operator add` for you, \
+                 or, if there is none, run `coordctl operator add NEW-NAME --access admin --out \
+                 context.json --as-coordinator` as root on the coordinator; then `coordctl context \
+                 import context.json --replace`"
             }
             Failure::Unreachable { .. } => {
                 "check the network, and on the coordinator `systemctl status hamesh-coordinator \
@@ -174,6 +175,11 @@ impl Failure {
                 message,
                 next: None,
             },
+            // The coordinator itself said so: what breaks on the way has a source.
+            Code::Unavailable if std::error::Error::source(status).is_none() => Failure::failed(
+                format!("the coordinator cannot do that now: {message}"),
+                "nothing was changed: try again; `coordctl status` shows what is wrong",
+            ),
             Code::Unimplemented => Failure::failed(
                 "the coordinator does not know this command",
                 "upgrade hamesh-coordinator, or use the coordctl of its version",
@@ -226,11 +232,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Most reasons name the address already.
 fn listed(tried: &[(String, String)]) -> String {
-    tried
-        .iter()
-        .map(|(address, reason)| format!("\n  {address}: {reason}"))
-        .collect()
+    let lines = tried.iter().map(
+        |(address, reason)| match reason.contains(address.as_str()) {
+            true => format!("\n  {reason}"),
+            false => format!("\n  {address}: {reason}"),
+        },
+    );
+    lines.collect()
 }
 
 fn in_lines(file: &str, faults: &[Diagnostic]) -> String {

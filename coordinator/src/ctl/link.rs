@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
 use hamesh_proto::tls::{self, Alpn, ConnectError, Expect, KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT};
+use hamesh_proto::unix_time::unix_ms;
 use hamesh_proto::v1;
 use hamesh_proto::v1::operators_client::OperatorsClient;
 use hyper_util::rt::TokioIo;
@@ -38,14 +39,14 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects to the first coordinator of the context in `file` that answers.
-    pub async fn open(file: PathBuf) -> Result<Link, Failure> {
+    /// Connects to the first coordinator of the context in `file` that answers. `now` decides
+    /// whether the certificate is to be renewed.
+    pub async fn open(file: PathBuf, now: SystemTime) -> Result<Link, Failure> {
         let context = Context::load(&file)?;
         let credentials = &context.credentials;
-        if credentials.expired(SystemTime::now()) {
-            let past = Moment::now()
-                .0
-                .saturating_sub(credentials.not_after_unix_ms());
+        let now_ms = unix_ms(now);
+        if credentials.expired(now) {
+            let past = now_ms.saturating_sub(credentials.not_after_unix_ms());
             let operator = credentials.spiffe_id().principal.path();
             return Err(Failure::Expired {
                 operator,
@@ -53,23 +54,17 @@ impl Link {
             });
         }
         let live = LiveCredentials::new(credentials.clone());
-        let mut tried = Vec::new();
-        for address in &context.coordinators {
-            match connect(*address, &live).await {
-                Ok(client) => {
-                    let mut link = Link {
-                        client,
-                        live,
-                        file,
-                        context,
-                    };
-                    link.renew().await;
-                    return Ok(link);
-                }
-                Err(reason) => tried.push((address.to_string(), reason)),
-            }
+        let client = first_of(&context.coordinators, &live).await?;
+        let mut link = Link {
+            client,
+            live,
+            file,
+            context,
+        };
+        if now_ms >= link.context.credentials.renew_at_unix_ms() {
+            link.renew(Moment(now_ms)).await;
         }
-        Err(Failure::Unreachable { tried })
+        Ok(link)
     }
 
     /// The context in use.
@@ -87,14 +82,11 @@ impl Link {
         lost || ConnectError::find(status).is_some()
     }
 
-    /// Renews the certificate if it is time. The old one is good for a while yet: a renewal that
-    /// fails is told and tried again with the next command.
-    async fn renew(&mut self) {
-        if Moment::now().0 < self.context.credentials.renew_at_unix_ms() {
-            return;
-        }
+    /// Renews the certificate. The old one is good for a while yet: a renewal that fails is told
+    /// and tried again with the next command.
+    async fn renew(&mut self, now: Moment) {
         if let Err(reason) = self.try_renew().await {
-            let left = Moment(self.context.credentials.not_after_unix_ms()).left(Moment::now());
+            let left = Moment(self.context.credentials.not_after_unix_ms()).left(now);
             eprintln!("warning: your certificate expires in {left} and was not renewed: {reason}");
         }
     }
@@ -125,6 +117,18 @@ pub fn request<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(ANSWER);
     request
+}
+
+/// A connection to the first of `addresses` that answers, or why each of them did not.
+pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Result<Client, Failure> {
+    let mut tried = Vec::new();
+    for address in addresses {
+        match connect(*address, live).await {
+            Ok(client) => return Ok(client),
+            Err(reason) => tried.push((address.to_string(), reason)),
+        }
+    }
+    Err(Failure::Unreachable { tried })
 }
 
 /// Connects at once, so that a failure is known before anything is asked.

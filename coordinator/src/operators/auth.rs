@@ -23,6 +23,18 @@ impl Caller {
 }
 
 impl OperatorsService {
+    /// Who may admit operators: an admin, or this coordinator itself. Whoever holds its identity
+    /// holds the CA's key beside it, and a site whose last admin's certificate ran out must find
+    /// a way back. Gives the SPIFFE path, for events.
+    pub(super) async fn admitter<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        let own = Principal::Coordinator(self.core.node.clone());
+        let identity = tls::peer(request).map(|peer| peer.id);
+        match identity.filter(|id| id.site == self.core.site && id.principal == own) {
+            Some(id) => Ok(id.principal.path()),
+            None => Ok(self.caller(request, OperatorAccess::Admin).await?.path()),
+        }
+    }
+
     /// Reads the caller's record now. Only a certificate that stands in it counts: one of an
     /// earlier operator of the same name does not.
     pub(super) async fn caller<T>(

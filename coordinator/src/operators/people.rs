@@ -19,7 +19,7 @@ impl OperatorsService {
         &self,
         request: Request<v1::AddOperatorRequest>,
     ) -> Result<v1::AddedOperator, Status> {
-        let caller = self.caller(&request, OperatorAccess::Admin).await?;
+        let actor = self.admitter(&request).await?;
         let message = request.into_inner();
         let name = name_of(&message.name)?;
         let access = match message.access() {
@@ -63,7 +63,7 @@ impl OperatorsService {
             certificates: vec![certificate_record(&issued)],
         };
         let text = format!("operator {name} was added as {}", access_name(access));
-        let change = self.core.change(caller.path()).create(&key, &record).event(
+        let change = self.core.change(actor).create(&key, &record).event(
             EventKind::OperatorAdded,
             None,
             text,

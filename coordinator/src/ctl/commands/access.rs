@@ -1,17 +1,18 @@
 //! `token ...` and `operator ...`: who may join and who may look.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use hamesh_proto::credentials::{Credentials, PrivateKey};
-use hamesh_proto::ids::OperatorName;
+use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
+use hamesh_proto::ids::{OperatorName, SiteName};
 use hamesh_proto::v1;
 
 use super::{Session, prompt, refused, site};
+use crate::config::Dirs;
 use crate::ctl::cli::{Access, OperatorCommand, TokenCommand};
 use crate::ctl::context::Context;
 use crate::ctl::failure::{Failure, chain};
-use crate::ctl::link::{Link, request};
+use crate::ctl::link::{Client, Link, first_of, request};
 use crate::ctl::screens;
 use crate::ctl::time::Moment;
 use crate::ctl::views::{OperatorView, RemovedView, TokenCreatedView, TokenView};
@@ -88,7 +89,12 @@ fn created_view(created: v1::CreatedToken, node: String) -> TokenCreatedView {
 /// `operator ...`
 pub async fn operator(session: &Session, command: OperatorCommand) -> Result<(), Failure> {
     match command {
-        OperatorCommand::Add { name, access, out } => add(session, &name, access, &out).await,
+        OperatorCommand::Add {
+            name,
+            access,
+            out,
+            as_coordinator,
+        } => add(session, &name, access, &out, as_coordinator).await,
         OperatorCommand::List => {
             let mut link = session.link().await?;
             let asked = request(v1::ListOperatorsRequest {});
@@ -136,6 +142,7 @@ async fn add(
     name: &OperatorName,
     access: Access,
     out: &Path,
+    as_coordinator: bool,
 ) -> Result<(), Failure> {
     if out.exists() {
         let message = format!("{} exists already", out.display());
@@ -144,24 +151,12 @@ async fn add(
             "name a file that does not: nothing was changed",
         ));
     }
-    let mut link = session.link().await?;
-    let key = PrivateKey::generate();
-    let access = match access {
-        Access::Viewer => v1::Access::Viewer,
-        Access::Admin => v1::Access::Admin,
+    let mut way = if as_coordinator {
+        Way::as_coordinator(&Dirs::default()).await?
+    } else {
+        Way::from(session.link().await?)
     };
-    let asked = v1::AddOperatorRequest {
-        name: name.to_string(),
-        access: access.into(),
-        csr_der: key.csr_der(),
-    };
-    let added = link
-        .client
-        .add_operator(request(asked))
-        .await
-        .map_err(refused)?
-        .into_inner();
-    let context = context_of(key, added, &link)?;
+    let context = admit(&mut way, name, access).await?;
     context.save(out)?;
     let view = serde_json::json!({ "name": name.as_ref(), "file": out.display().to_string() });
     session.output.show(&view, |_| {
@@ -173,27 +168,95 @@ async fn add(
     })
 }
 
-/// The context of a new operator: the coordinators that the answer names, or else our own.
-fn context_of(key: PrivateKey, added: v1::AddedOperator, link: &Link) -> Result<Context, Failure> {
-    let unusable = |reason: String| {
-        Failure::failed(
-            format!("the coordinator's answer cannot be used: {reason}"),
-            "the operator was admitted: remove it with `coordctl operator remove` and try again",
-        )
+/// A coordinator, and what a context needs if its answer leaves it out.
+pub(super) struct Way {
+    client: Client,
+    site: SiteName,
+    coordinators: Vec<SocketAddr>,
+}
+
+impl From<Link> for Way {
+    fn from(link: Link) -> Way {
+        let Context {
+            site, coordinators, ..
+        } = link.context().clone();
+        Way {
+            client: link.client,
+            site,
+            coordinators,
+        }
+    }
+}
+
+impl Way {
+    /// With the identity of the coordinator on this machine, which only root and it can read.
+    async fn as_coordinator(dirs: &Dirs) -> Result<Way, Failure> {
+        let loopbacks = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        let addresses = loopbacks.map(|ip| SocketAddr::new(ip, hamesh_proto::ports::API));
+        Way::as_coordinator_at(dirs, &addresses).await
+    }
+
+    pub(super) async fn as_coordinator_at(
+        dirs: &Dirs,
+        addresses: &[SocketAddr],
+    ) -> Result<Way, Failure> {
+        let credentials = Credentials::load(&dirs.identity()).map_err(|error| {
+            let next = "run this as root on a coordinator; nothing was changed";
+            Failure::invalid(chain(&error), next)
+        })?;
+        let site = credentials.spiffe_id().site.clone();
+        let client = first_of(addresses, &LiveCredentials::new(credentials)).await?;
+        Ok(Way {
+            client,
+            site,
+            coordinators: addresses.to_vec(),
+        })
+    }
+}
+
+/// Admits an operator, and gives the context to hand over.
+pub(super) async fn admit(
+    way: &mut Way,
+    name: &OperatorName,
+    access: Access,
+) -> Result<Context, Failure> {
+    let key = PrivateKey::generate();
+    let access = match access {
+        Access::Viewer => v1::Access::Viewer,
+        Access::Admin => v1::Access::Admin,
     };
+    let asked = v1::AddOperatorRequest {
+        name: name.to_string(),
+        access: access.into(),
+        csr_der: key.csr_der(),
+    };
+    let added = way
+        .client
+        .add_operator(request(asked))
+        .await
+        .map_err(refused)?
+        .into_inner();
     let bundle = added.bundle.unwrap_or_default();
-    let credentials = Credentials::new(key, bundle.certificate_der, bundle.ca_der)
-        .map_err(|error| unusable(chain(&error)))?;
+    let credentials =
+        Credentials::new(key, bundle.certificate_der, bundle.ca_der).map_err(|error| {
+            Failure::failed(
+                format!("the coordinator's answer cannot be used: {}", chain(&error)),
+                format!("remove what was added: `coordctl operator remove {name}`"),
+            )
+        })?;
     let named = added
         .coordinators
         .iter()
-        .filter_map(|c| c.api.parse::<SocketAddr>().ok());
+        .filter_map(|it| it.api.parse::<SocketAddr>().ok());
     let mut coordinators = named.collect::<Vec<_>>();
     if coordinators.is_empty() {
-        coordinators.clone_from(&link.context().coordinators);
+        coordinators.clone_from(&way.coordinators);
     }
     Ok(Context {
-        site: link.context().site.clone(),
+        site: way.site.clone(),
         coordinators,
         credentials,
     })

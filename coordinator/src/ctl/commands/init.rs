@@ -142,7 +142,7 @@ async fn first_answer(context: &Path) -> Result<StatusView, Failure> {
 }
 
 async fn answer(context: PathBuf) -> Result<StatusView, Failure> {
-    status::fetch(&mut Link::open(context).await?.client).await
+    status::fetch(&mut Link::open(context, SystemTime::now()).await?.client).await
 }
 
 fn welcome(view: &StatusView, context: &Path) -> String {

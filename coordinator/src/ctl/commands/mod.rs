@@ -9,8 +9,11 @@ mod nodes;
 mod prompt;
 mod site;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::cli::{Cli, Command};
 use super::context::Context;
@@ -35,7 +38,7 @@ impl Session {
 
     /// A connection to the first coordinator that answers.
     async fn link(&self) -> Result<Link, Failure> {
-        Link::open(self.context_path()?).await
+        Link::open(self.context_path()?, SystemTime::now()).await
     }
 }
 

@@ -46,7 +46,7 @@ async fn remove(session: &Session, name: &str, yes: bool) -> Result<(), Failure>
     let node = known(name, &status::fetch(&mut link.client).await?)?;
     if !yes {
         prompt::confirmed(&format!(
-            "Remove {node} from the site? It is refused at once and must enrol anew to come back."
+            "Remove {node}? It is refused at once and must enrol anew to come back."
         ))?;
     }
     let asked = v1::RemoveNodeRequest {
@@ -66,7 +66,9 @@ async fn remove(session: &Session, name: &str, yes: bool) -> Result<(), Failure>
     };
     session.output.show(&view, |_| {
         format!(
-            "{node} is removed.\nnext: purge hamesh-agent on it; `coordctl status` shows the rest\n"
+            "{node} is removed: its certificates and tokens are worth nothing from now on.\n\
+             next: purge hamesh-agent on it; the site keeps its name for another machine, or \
+             `coordctl apply` a document without it\n"
         )
     })
 }
@@ -90,7 +92,8 @@ async fn re_enrol(session: &Session, name: &str, valid_s: u64) -> Result<(), Fai
         let left = until.left(Moment::now());
         format!(
             "{node} may trade its expired certificate for a new one for {left}.\n\
-             next: nothing, its agent keeps trying; `coordctl node show {node}`\n"
+             next: its agent asks within five minutes; to hurry it, on {node}: hamesh-agent \
+             re-enroll\n"
         )
     })
 }

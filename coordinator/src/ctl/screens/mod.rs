@@ -2,6 +2,8 @@
 
 mod access;
 mod events;
+#[cfg(test)]
+mod fixture;
 mod node;
 mod nodes;
 mod plan;

@@ -14,6 +14,7 @@ const LEFT: usize = 14;
 pub fn node(node: &NodeView, status: &StatusView, now: Moment, look: Look) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
+        let value = if value.is_empty() { "-" } else { &value };
         let _ = writeln!(text, "{name:LEFT$}{value}");
     };
     line("node", look.paint(Tone::Strong, &clean(&node.name)));

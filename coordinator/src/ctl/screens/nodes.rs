@@ -3,7 +3,7 @@
 use super::percent;
 use crate::ctl::paint::{Cell, Column, Look, Tone, table};
 use crate::ctl::time::Moment;
-use crate::ctl::views::{NodeView, State};
+use crate::ctl::views::{HealthView, NodeView, State};
 
 const COLUMNS: [Column; 11] = [
     Column::kept("NAME"),
@@ -43,7 +43,7 @@ pub fn nodes(nodes: &[NodeView], now: Moment, wide: bool, look: Look) -> String 
 }
 
 fn row(node: &NodeView, now: Moment) -> Vec<Cell> {
-    let health = node.health.as_ref();
+    let health = current(node);
     vec![
         Cell::plain(&node.name),
         node.role.as_ref().map_or_else(Cell::nothing, Cell::plain),
@@ -57,15 +57,25 @@ fn row(node: &NodeView, now: Moment) -> Vec<Cell> {
         health.map_or_else(Cell::nothing, |health| {
             Cell::plain(format!("{:.2}", health.load1))
         }),
-        memory(node),
-        failed(node),
-        clock(node),
+        health
+            .and_then(memory)
+            .map_or_else(Cell::nothing, Cell::plain),
+        health.map_or_else(Cell::nothing, failed),
+        health.map_or_else(Cell::nothing, clock),
         seen(node),
     ]
 }
 
+/// How the node is; what a dead one said last is no news.
+fn current(node: &NodeView) -> Option<&HealthView> {
+    match node.state {
+        State::Alive | State::Suspect => node.health.as_ref(),
+        State::Dead | State::Unknown | State::NotEnrolled => None,
+    }
+}
+
 fn more(node: &NodeView) -> Vec<Cell> {
-    let health = node.health.as_ref();
+    let health = current(node);
     vec![
         Cell::plain(if node.session { "yes" } else { "no" }),
         node.applied
@@ -97,30 +107,23 @@ fn certificate(node: &NodeView, now: Moment) -> Cell {
 }
 
 /// The share in use.
-fn memory(node: &NodeView) -> Cell {
-    let used = node.health.as_ref().and_then(|health| {
-        let used = health
-            .memory_total_bytes
-            .saturating_sub(health.memory_available_bytes);
-        percent(used, health.memory_total_bytes)
-    });
-    used.map_or_else(Cell::nothing, Cell::plain)
+fn memory(health: &HealthView) -> Option<String> {
+    let used = health
+        .memory_total_bytes
+        .saturating_sub(health.memory_available_bytes);
+    percent(used, health.memory_total_bytes)
 }
 
-fn failed(node: &NodeView) -> Cell {
-    match &node.health {
-        None => Cell::nothing(),
-        Some(health) if health.units_unknown.is_some() => Cell::new(Tone::Doubtful, "?"),
-        Some(health) if health.failed_units.is_empty() => Cell::plain("0"),
-        Some(health) => Cell::new(Tone::Bad, health.failed_units.len().to_string()),
+fn failed(health: &HealthView) -> Cell {
+    match health.failed_units.len() {
+        _ if health.units_unknown.is_some() => Cell::new(Tone::Doubtful, "?"),
+        0 => Cell::plain("0"),
+        count => Cell::new(Tone::Bad, count.to_string()),
     }
 }
 
-fn clock(node: &NodeView) -> Cell {
-    let offset = node
-        .health
-        .as_ref()
-        .and_then(|health| health.clock_offset_ms);
+fn clock(health: &HealthView) -> Cell {
+    let offset = health.clock_offset_ms;
     offset.map_or_else(Cell::nothing, |offset| Cell::plain(format!("{offset:+}ms")))
 }
 

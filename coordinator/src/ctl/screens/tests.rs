@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hamesh_proto::v1;
 
+use super::fixture::{DAY, NOW, SECOND, healthy, id, some_events, troubled};
 use super::*;
 use crate::ctl::failure::{Failure, Told};
 use crate::ctl::output::{json, yaml};
@@ -15,10 +16,6 @@ use crate::ctl::views::{
     RemovedView, RotationView, SiteView, StatusView, TokenCreatedView, TokenView,
 };
 
-/// 2026-11-22T18:43:15Z
-const NOW: u64 = 1_795_372_995_000;
-const SECOND: u64 = 1000;
-const DAY: u64 = 86_400 * SECOND;
 const PLAIN: Look = Look {
     colour: false,
     width: Some(120),
@@ -38,209 +35,6 @@ fn golden(name: &str, actual: &str) {
         "{}: UPDATE_GOLDEN=1 writes it anew",
         path.display()
     );
-}
-
-fn id(generation: u64) -> Option<v1::AssignmentId> {
-    Some(v1::AssignmentId {
-        incarnation: 1,
-        generation,
-    })
-}
-
-fn health() -> v1::Health {
-    let disk = |mount: &str, available_bytes| v1::Disk {
-        mount: mount.into(),
-        total_bytes: 20 << 30,
-        available_bytes,
-    };
-    v1::Health {
-        load1: 0.127,
-        cpus: 2,
-        memory_total_bytes: 2 << 30,
-        memory_available_bytes: 3 << 29,
-        disks: vec![disk("/", 15 << 30), disk("/data", 19 << 30)],
-        clock_offset_ms: 2,
-        clock_peers: 12,
-        uptime_s: 3 * 86_400 + 7,
-        ..Default::default()
-    }
-}
-
-fn node(name: &str, role: &str, state: v1::NodeState, health: v1::Health) -> v1::NodeStatus {
-    let facts = v1::Facts {
-        node: name.into(),
-        started_unix_ms: NOW - DAY,
-        version: "0.1.0".into(),
-        role: role.into(),
-        applied: id(14),
-        health: Some(health),
-        interfaces: vec![v1::Interface {
-            name: "trust".into(),
-            up: true,
-            mac: "02:00:00:00:00:01".into(),
-            addresses: vec!["192.168.56.41/24".into()],
-        }],
-        certificate_expires_unix_ms: NOW + 6 * DAY,
-        kernel: "6.1.0-18-amd64".into(),
-        boot_id: "5b7c0f4e-0000-4000-8000-000000000001".into(),
-        ..Default::default()
-    };
-    v1::NodeStatus {
-        node: name.into(),
-        role: role.into(),
-        addresses: vec!["192.168.56.41".into()],
-        state: state.into(),
-        reason: "its session is open and 12 of 12 members hear it".into(),
-        state_since_unix_ms: NOW - 3 * 3600 * SECOND,
-        session: state == v1::NodeState::Alive,
-        seen_by: 12,
-        seen_of: 12,
-        facts: Some(facts),
-        applied: id(14),
-        certificate_expires_unix_ms: NOW + 6 * DAY,
-        re_enrol_open_until_unix_ms: 0,
-    }
-}
-
-fn event(number: u64, kind: &str, node: &str, text: &str, actor: &str) -> v1::Event {
-    v1::Event {
-        number,
-        at_unix_ms: NOW - (50 - number) * 7 * SECOND,
-        kind: kind.into(),
-        node: node.into(),
-        text: text.into(),
-        actor: actor.into(),
-    }
-}
-
-fn some_events() -> Vec<v1::Event> {
-    let coordinator = "coordinator/control-1";
-    vec![
-        event(
-            40,
-            "site.applied",
-            "",
-            "generation 14: 1 change",
-            "operator/ada",
-        ),
-        event(
-            41,
-            "token.created",
-            "node-3",
-            "token 7f3a, for 1h",
-            "operator/ada",
-        ),
-        event(
-            48,
-            "node.dead",
-            "node-2",
-            "its session ended\u{1b}[2J, 0 of 11 hear it",
-            coordinator,
-        ),
-        event(
-            49,
-            "node.alive",
-            "node-1",
-            "its session is open",
-            coordinator,
-        ),
-    ]
-}
-
-fn healthy() -> v1::SiteStatus {
-    let nodes = [
-        ("haproxy-ext-1", "edge-proxy"),
-        ("control-1", "k8s-control"),
-        ("node-1", ""),
-    ];
-    v1::SiteStatus {
-        site: "thirteen".into(),
-        coordinator: "control-1".into(),
-        coordinator_version: "0.1.0".into(),
-        desired: id(14),
-        epoch: 3,
-        nodes: nodes
-            .map(|(n, role)| node(n, role, v1::NodeState::Alive, health()))
-            .into(),
-        last_events: some_events(),
-        key_ring_version: 2,
-        ca_expires_unix_ms: NOW + 3650 * DAY,
-        store: Some(v1::StoreStatus {
-            healthy: true,
-            problem: String::new(),
-            version: "3.4.23".into(),
-            size_bytes: 1_300_000,
-            members: 1,
-        }),
-        now_unix_ms: NOW,
-    }
-}
-
-/// Everything that can be wrong, each on some node.
-fn troubled() -> v1::SiteStatus {
-    let mut status = healthy();
-    status.store = Some(v1::StoreStatus {
-        healthy: false,
-        problem: "etcdserver: no leader".into(),
-        ..Default::default()
-    });
-    status.ca_expires_unix_ms = NOW + 20 * DAY;
-    let mut dead = node("node-2", "k8s-worker", v1::NodeState::Dead, health());
-    dead.reason = "its session ended 32 s ago and 0 of 11 members hear it".into();
-    dead.state_since_unix_ms = NOW - 32 * SECOND;
-    (dead.seen_by, dead.seen_of, dead.certificate_expires_unix_ms) = (0, 11, NOW - 2 * DAY);
-    if let Some(facts) = &mut dead.facts {
-        facts.certificate_expires_unix_ms = NOW - 2 * DAY;
-    }
-    dead.re_enrol_open_until_unix_ms = NOW + 1800 * SECOND;
-    let mut suspect = node(
-        "node-3",
-        "k8s-worker",
-        v1::NodeState::Suspect,
-        v1::Health {
-            failed_units: vec!["kubelet.service".into(), "iscsid.service".into()],
-            clock_offset_ms: -1500,
-            memory_available_bytes: 1 << 20,
-            ..health()
-        },
-    );
-    suspect.reason = "its session ended 2 s ago, but 11 of 11 members hear it".into();
-    suspect.state_since_unix_ms = NOW - 2 * SECOND;
-    let mut behind = node(
-        "database-1",
-        "database",
-        v1::NodeState::Alive,
-        v1::Health {
-            units_unknown: "no answer from systemd".into(),
-            clock_peers: 0,
-            disks: vec![v1::Disk {
-                mount: "/".into(),
-                total_bytes: 100,
-                available_bytes: 9,
-            }],
-            ..health()
-        },
-    );
-    behind.applied = id(13);
-    behind.certificate_expires_unix_ms = NOW + DAY;
-    if let Some(facts) = &mut behind.facts {
-        facts.version = "0.0.9".into();
-        facts.certificate_expires_unix_ms = 0;
-    }
-    let bare = |name: &str, state: v1::NodeState| v1::NodeStatus {
-        node: name.into(),
-        role: "database".into(),
-        state: state.into(),
-        ..Default::default()
-    };
-    status.nodes.extend([
-        dead,
-        suspect,
-        behind,
-        bare("database-2", v1::NodeState::NotEnrolled),
-        bare("database-3", v1::NodeState::Unknown),
-    ]);
-    status
 }
 
 fn view(status: v1::SiteStatus) -> StatusView {
@@ -477,7 +271,7 @@ fn every_failure_says_what_to_do_next() {
     let tried = vec![
         (
             "192.168.56.31:7443".into(),
-            "cannot connect: Connection refused (os error 111)".into(),
+            "Connection refused (os error 111)".into(),
         ),
         (
             "192.168.56.32:7443".into(),
@@ -507,6 +301,7 @@ fn every_failure_says_what_to_do_next() {
         Failure::from_status(&tonic::Status::aborted(
             "the site is at generation 15: plan again",
         )),
+        Failure::from_status(&tonic::Status::unavailable("the store does not answer")),
         Failure::from_status(&tonic::Status::unimplemented("")),
         Failure::from_status(&tonic::Status::deadline_exceeded("")),
     ];

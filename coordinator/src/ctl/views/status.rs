@@ -163,7 +163,14 @@ pub fn problems(status: &StatusView) -> Vec<Problem> {
             agreement(node, status, &mut found);
         }
     }
-    found.sort();
+    // What concerns everything comes before what concerns one node.
+    found.sort_by_cached_key(|p| {
+        (
+            p.severity,
+            !matches!(p.subject.as_str(), "store" | "site"),
+            p.clone(),
+        )
+    });
     found
 }
 
@@ -213,7 +220,7 @@ fn certificate(node: &NodeView, now: Moment, found: &mut Vec<Problem>) {
     let name = &node.name;
     if let Some(until) = node.re_enrol_open_until.filter(|until| until.0 > now.0) {
         let text = format!("may renew an expired certificate for {}", until.left(now));
-        let next = format!("on {name}: systemctl restart hamesh-agent");
+        let next = format!("it asks by itself; to hurry it, on {name}: hamesh-agent re-enroll");
         found.push(problem(Severity::Notice, name, text, next));
     }
     let Some(expires) = node.certificate_expires else {
