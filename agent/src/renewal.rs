@@ -30,6 +30,8 @@ use crate::state::StateDir;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The jitter, as a part of what is left of the life at two thirds.
 const JITTER_PART: u32 = 4;
+/// The shortest time between two renewals.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -72,6 +74,8 @@ impl Renewal {
                 sleep(pause).await;
             }
             self.metrics.renewals.with_label_values(&["ok"]).inc();
+            // A certificate that is due as soon as it is issued must not become a storm.
+            sleep(SHORTEST_LIFE).await;
         }
     }
 

@@ -31,7 +31,7 @@ use crate::assignment::Assignment;
 use crate::metrics::Metrics;
 
 /// How often a node gossips with three others.
-pub const INTERVAL: Duration = Duration::from_millis(250);
+pub const INTERVAL: Duration = Duration::from_millis(150);
 /// A peer is suspected when it was silent for this many of its usual intervals.
 pub const PHI_THRESHOLD: f64 = 8.0;
 /// How many intervals count as usual.
@@ -150,10 +150,11 @@ impl Mesh {
             book,
             greeted: 0,
             greet_at: Instant::now(),
+            stale: true,
         };
         let end = self.serve(&mut run, address).await;
         let silence = run.book.silence();
-        self.publish(&run, &silence);
+        self.publish(&mut run, &silence);
         // Waits for the socket to be free again; why it ended is known already.
         drop(run.handle.shutdown().await);
         end
@@ -181,6 +182,7 @@ impl Mesh {
                         Some(assignment) if assignment.own_gossip() == Some(address) => {
                             run.wire.set_members(members(&assignment));
                             run.book.set_members(members(&assignment));
+                            run.stale = true;
                         }
                         Some(_) | None => return End::Moved,
                     }
@@ -229,7 +231,7 @@ impl Mesh {
         self.publish(run, &round);
     }
 
-    fn publish(&self, run: &Run, round: &Round) {
+    fn publish(&self, run: &mut Run, round: &Round) {
         let (alive, dead): (Vec<_>, Vec<_>) = run.book.peers().partition(|(_, peer)| peer.alive);
         self.metrics.gossip.members(alive.len(), dead.len());
         let offset = run.wire.clock_offset();
@@ -241,16 +243,13 @@ impl Mesh {
         for node in &round.went {
             tracing::warn!(%node, "peer fell silent");
         }
-        let view: PeersView = run
-            .book
-            .peers()
-            .map(|(node, peer)| (node.clone(), peer.clone()))
-            .collect();
-        self.view.send_if_modified(|present| {
-            let changed = **present != view;
-            *present = Arc::new(view);
-            changed
-        });
+        if std::mem::take(&mut run.stale) || *round != Round::default() {
+            let peers = run.book.peers();
+            let view = peers
+                .map(|(node, peer)| (node.clone(), peer.clone()))
+                .collect();
+            self.view.send_replace(Arc::new(view));
+        }
     }
 }
 
@@ -261,6 +260,8 @@ struct Run {
     book: PeerBook,
     greeted: usize,
     greet_at: Instant,
+    /// The members changed since the view of the peers was published.
+    stale: bool,
 }
 
 impl Run {
