@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_of_the_guide_parses() {
+    fn every_command_parses() {
         for line in [
             "coordctl status",
             "coordctl nodes -o wide",
@@ -310,6 +310,50 @@ mod tests {
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
+    }
+
+    const GUIDE: &str = include_str!("../../../docs/operations.md");
+
+    /// What stands in the fenced blocks of this language.
+    fn blocks(language: &str) -> Vec<&'static str> {
+        let fence = format!("```{language}\n");
+        let parts = GUIDE.split(fence.as_str()).skip(1);
+        parts
+            .map(|rest| rest.split("```").next().unwrap_or_default())
+            .collect()
+    }
+
+    #[test]
+    fn every_command_of_the_guide_parses() {
+        let words = [
+            ("\"", ""),
+            ("$OPERATOR", "ada"),
+            ("$NODE", "node-2"),
+            ("$SITE_FILE", "s"),
+        ];
+        let lines = blocks("sh").into_iter().flat_map(str::lines);
+        let commands = lines
+            .filter(|line| line.starts_with("coordctl "))
+            .collect::<Vec<_>>();
+        assert!(commands.len() > 15, "the guide shows them: {commands:?}");
+        for command in commands {
+            let line = words
+                .iter()
+                .fold(command.to_owned(), |line, (a, b)| line.replace(a, b));
+            let line = line.split(" > ").next().unwrap_or_default();
+            assert!(parse(line).is_ok(), "{command}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn the_site_document_of_the_guide_is_valid() {
+        let documents = blocks("yaml");
+        assert_eq!(documents.len(), 1);
+        let examined = hamesh_roles::Site::examine(documents[0]);
+        assert!(
+            examined.site.is_ok() && examined.warnings.is_empty(),
+            "{examined:?}"
+        );
     }
 
     #[test]

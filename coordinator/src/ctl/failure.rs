@@ -57,7 +57,7 @@ pub enum Failure {
         tried: Vec<(String, String)>,
     },
     /// A document has faults.
-    #[error("{file} has {} fault{}{}", .faults.len(), plural(.faults.len()), in_lines(.file, .faults))]
+    #[error("{file} has {}", counted(.file, .faults))]
     Document {
         /// The file's name.
         file: String,
@@ -243,11 +243,17 @@ fn listed(tried: &[(String, String)]) -> String {
     lines.collect()
 }
 
-fn in_lines(file: &str, faults: &[Diagnostic]) -> String {
-    faults
+/// "2 faults", and each in a line of its own.
+fn counted(file: &str, faults: &[Diagnostic]) -> String {
+    let lines = faults
         .iter()
-        .map(|fault| format!("\n  {}", fault.in_file(file)))
-        .collect()
+        .map(|fault| format!("\n  {}", fault.in_file(file)));
+    let count = faults.len();
+    format!(
+        "{count} fault{}{}",
+        plural(count),
+        lines.collect::<String>()
+    )
 }
 
 /// "s" unless it is one.

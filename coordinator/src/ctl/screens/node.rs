@@ -22,40 +22,9 @@ pub fn node(node: &NodeView, status: &StatusView, now: Moment, look: Look) -> St
         "role",
         node.role.as_deref().map_or("none".to_owned(), clean),
     );
-    let state = look.paint(super::nodes::tone(node.state), node.state.name());
-    let since = node
-        .state_since
-        .map(|since| format!(" for {}", since.ago(now)));
-    line("state", format!("{state}{}", since.unwrap_or_default()));
-    line("why", clean(&node.reason));
-    line(
-        "session",
-        if node.session { "open" } else { "none" }.to_owned(),
-    );
-    line(
-        "seen by",
-        format!("{} of {} members", node.seen_by, node.seen_of),
-    );
-    line("addresses", clean(&node.addresses.join(", ")));
-    let generation = match (node.applied, status.desired) {
-        (None, _) => "none".to_owned(),
-        (Some(applied), Some(desired)) if applied != desired => {
-            format!(
-                "{}, the site is at {}",
-                applied.generation, desired.generation
-            )
-        }
-        (Some(applied), _) => applied.generation.to_string(),
-    };
-    line("generation", generation);
-    let expires = node.certificate_expires;
-    line(
-        "certificate",
-        expires.map_or("none".to_owned(), |at| match at.left(now).as_str() {
-            "expired" => look.paint(Tone::Bad, &format!("expired at {}", at.rfc3339())),
-            left => format!("expires in {left} ({})", at.rfc3339()),
-        }),
-    );
+    presence(node, now, look, &mut line);
+    line("generation", generation(node, status));
+    line("certificate", certificate(node, now, look));
     if let Some(until) = node.re_enrol_open_until.filter(|until| until.0 > now.0) {
         line("re-enrolment", format!("open for {}", until.left(now)));
     }
@@ -86,6 +55,45 @@ pub fn node(node: &NodeView, status: &StatusView, now: Moment, look: Look) -> St
     }
     text.push_str(&wrong(&node.name, &status.problems, look));
     text
+}
+
+fn presence(node: &NodeView, now: Moment, look: Look, line: &mut impl FnMut(&str, String)) {
+    let state = look.paint(super::nodes::tone(node.state), node.state.name());
+    let since = node
+        .state_since
+        .map(|since| format!(" for {}", since.ago(now)));
+    line("state", format!("{state}{}", since.unwrap_or_default()));
+    line("why", clean(&node.reason));
+    line(
+        "session",
+        if node.session { "open" } else { "none" }.to_owned(),
+    );
+    line(
+        "seen by",
+        format!("{} of {} members", node.seen_by, node.seen_of),
+    );
+    line("addresses", clean(&node.addresses.join(", ")));
+}
+
+fn generation(node: &NodeView, status: &StatusView) -> String {
+    match (node.applied, status.desired) {
+        (None, _) => "none".to_owned(),
+        (Some(applied), Some(desired)) if applied != desired => {
+            format!(
+                "{}, the site is at {}",
+                applied.generation, desired.generation
+            )
+        }
+        (Some(applied), _) => applied.generation.to_string(),
+    }
+}
+
+fn certificate(node: &NodeView, now: Moment, look: Look) -> String {
+    match node.certificate_expires {
+        None => "none".to_owned(),
+        Some(at) if at.0 <= now.0 => look.paint(Tone::Bad, &format!("expired at {}", at.rfc3339())),
+        Some(at) => format!("expires in {} ({})", at.left(now), at.rfc3339()),
+    }
 }
 
 fn health(health: &HealthView, line: &mut impl FnMut(&str, String)) {
