@@ -1,5 +1,5 @@
-//! Puts hamesh on a booted site, as its operators would: packages with apt, `coordctl init`, a token
-//! and an enrolment per node.
+//! Puts hamesh on a booted site, as its operators would: packages with apt, `coordctl init`, a
+//! token and an enrolment per node.
 //!
 //! Each part asks the node whether it was done before, so an interrupted `up` goes on.
 

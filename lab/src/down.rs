@@ -112,8 +112,8 @@ fn end_processes_in(namespace: &str) -> Result<()> {
     Ok(())
 }
 
-/// An nspawn that was killed leaves the directory through which it would pass mounts, and its locks:
-/// one by the machine's name, one by device and inode of its root.
+/// An nspawn that was killed leaves the directory through which it would pass mounts, and its
+/// locks: one by the machine's name, one by device and inode of its root.
 fn remove_nspawn_leftovers() -> Result<()> {
     for dir in ["propagate", "unix-export", "locks"] {
         let dir = Path::new(NSPAWN_RUN).join(dir);

@@ -1,9 +1,9 @@
 //! Network faults of the site and the nftables rules that cause them.
 //!
-//! The faults in force are one small value; each change renders the whole rule set anew and loads it
-//! in one transaction, so what the kernel does never drifts from what the lab believes. The rules sit
-//! on the bridges, in the lab's namespace: no node can undo or even see them. They match on ports of
-//! the bridge and drop every frame, ARP and IPv6 included.
+//! The faults in force are one small value; each change renders the whole rule set anew and loads
+//! it in one transaction, so what the kernel does never drifts from what the lab believes. The
+//! rules sit on the bridges, in the lab's namespace: no node can undo or even see them. They match
+//! on ports of the bridge and drop every frame, ARP and IPv6 included.
 //!
 //! Absent: delay and reordering (the kernels this runs on may lack netem).
 

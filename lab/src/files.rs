@@ -28,7 +28,7 @@ pub fn node_files(topology: &Topology, node: &Node) -> Vec<NodeFile> {
         },
     ];
     for nic in &node.nics {
-        // Names are given by the hardware address where udev runs, and by the lab where it does not.
+        // Where udev runs it names interfaces by this; elsewhere the lab has named them.
         let link = format!(
             "[Match]\nMACAddress={}\n\n[Link]\nName={}\n",
             nic.mac, nic.interface

@@ -3,8 +3,8 @@
 //! Slower to boot than a container, but it has what the host's kernel may lack (DRBD, LVM, netem,
 //! an NFS server), and freezing it is a true pause of a whole machine, clock included.
 //!
-//! The lab gets in over a console cable that is no part of the site: a tap of its own per node, on no
-//! bridge, with link-local addresses only and a key made by the lab.
+//! The lab gets in over a console cable that is no part of the site: a tap of its own per node, on
+//! no bridge, with link-local addresses only and a key made by the lab.
 
 use std::ffi::OsString;
 use std::net::Ipv6Addr;
@@ -84,7 +84,8 @@ pub fn node_files(node: &Node, public_key: &str) -> Vec<(String, String)> {
             "etc/systemd/network/05-console0.network".to_owned(),
             format!(
                 "[Match]\nMACAddress={mac}\n\n[Network]\nLinkLocalAddressing=no\nLLDP=no\n\
-                 IPv6AcceptRA=no\n\n[Address]\nAddress={INSIDE}/64\nDuplicateAddressDetection=none\n"
+                 IPv6AcceptRA=no\n\n[Address]\nAddress={INSIDE}/64\n\
+                 DuplicateAddressDetection=none\n"
             ),
         ),
         ("etc/ssh/hamesh-lab.keys".to_owned(), public_key.to_owned()),
