@@ -16,7 +16,13 @@ use crate::names::{self, CACHE};
 use crate::tool::Tool;
 
 /// Debian packages that nodes install beyond what hamesh's own depend on. The one list of them.
-const SERVICES: [&str; 1] = ["etcd-server"];
+/// serf is the rival of the gossip bench.
+const SERVICES: [&str; 4] = [
+    "etcd-server",
+    "prometheus",
+    "prometheus-node-exporter",
+    "serf",
+];
 
 /// Names the list a pool was made for.
 const STAMP: &str = "made-for";

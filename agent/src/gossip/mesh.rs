@@ -218,14 +218,14 @@ impl Mesh {
         let round = run.book.observe(&sightings, |text, node| {
             let signed = from_text(text).ok_or(Ignored::Encoding)?;
             facts::verify(&signed, credentials.trust(), node, now, &revoked).map_err(|error| {
-                tracing::debug!(%node, %error, "facts of a peer do not hold");
+                tracing::debug!(peer = %node, %error, "facts of a peer do not hold");
                 ignored(&error)
             })
         });
         for (node, why) in &round.ignored {
             self.metrics.gossip.ignored(*why);
             let why = why.label();
-            tracing::warn!(%node, why, "facts gossiped under a peer's name were ignored");
+            tracing::warn!(peer = %node, why, "facts gossiped under a peer's name were ignored");
         }
         run.greet();
         self.publish(run, &round);
@@ -238,10 +238,10 @@ impl Mesh {
         self.offset
             .send_if_modified(|present| std::mem::replace(present, offset) != offset);
         for node in &round.came {
-            tracing::info!(%node, "peer is alive");
+            tracing::info!(peer = %node, "peer is alive");
         }
         for node in &round.went {
-            tracing::warn!(%node, "peer fell silent");
+            tracing::warn!(peer = %node, "peer fell silent");
         }
         if std::mem::take(&mut run.stale) || *round != Round::default() {
             let peers = run.book.peers();

@@ -51,7 +51,7 @@ pub(super) fn serve(
         let Err(status) = serving.run(incoming).await else {
             return;
         };
-        tracing::info!(NODE = %node, code = ?status.code(), reason = status.message(), "session ended");
+        tracing::info!(AGENT = %node, code = ?status.code(), reason = status.message(), "session ended");
         // An agent that does not read does not read this either.
         let _ = outgoing.try_send(Err(status));
     });
@@ -80,7 +80,7 @@ impl Serving {
             return Ok(());
         };
         let mut session = self.open(&hello).await?;
-        tracing::info!(NODE = %self.admitted.node, version = hello.version, "session opened");
+        tracing::info!(AGENT = %self.admitted.node, version = hello.version, "session opened");
         let core = Arc::clone(&self.core);
         let mut world = core.world.subscribe();
         self.send(ToAgent::Welcome(v1::Welcome {

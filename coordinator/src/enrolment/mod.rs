@@ -146,7 +146,7 @@ impl EnrolmentService {
             Err(error) => {
                 if let Some(unlogged) = self.refusals.admit(label) {
                     let node: String = node.chars().take(64).collect();
-                    tracing::warn!(NODE = %node, result = label, unlogged, "enrolment refused");
+                    tracing::warn!(AGENT = %node, result = label, unlogged, "enrolment refused");
                 }
                 Err(error.status())
             }

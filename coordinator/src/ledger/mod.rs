@@ -213,7 +213,7 @@ impl Ledger {
             let kind = event.kind.name();
             self.events_total.with_label_values(&[kind]).inc();
             let (node, text) = (&event.node, &event.text);
-            tracing::info!(kind, NODE = %node, actor = %change.actor(), "{text}");
+            tracing::info!(kind, AGENT = %node, actor = %change.actor(), "{text}");
         }
     }
 }
