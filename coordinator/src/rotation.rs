@@ -5,8 +5,8 @@
 //! removed during a rotation makes a further one follow.
 //!
 //! ```text
-//! idle --begin--> distribute --all hold it--> switch --all seal with it--> retire --all dropped--> idle
-//!                 new key opens               new key seals               old key is gone
+//! idle --begin--> distribute --all hold it--> switch --all seal with it--> retire --> idle
+//!                 new key opens               new key seals                old key is gone
 //! ```
 //!
 //! The idea: level-triggered. Whatever wakes it, the driver looks at the phase and at who has

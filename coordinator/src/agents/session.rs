@@ -51,7 +51,8 @@ pub(super) fn serve(
         let Err(status) = serving.run(incoming).await else {
             return;
         };
-        tracing::info!(AGENT = %node, code = ?status.code(), reason = status.message(), "session ended");
+        let (code, reason) = (status.code(), status.message());
+        tracing::info!(AGENT = %node, ?code, reason, "session ended");
         // An agent that does not read does not read this either.
         let _ = outgoing.try_send(Err(status));
     });

@@ -1,3 +1,5 @@
+//! Agents over real mutual TLS: what they are told, what they may say, and how sessions end.
+
 use std::time::Duration;
 
 use hamesh_proto::credentials::PrivateKey;

@@ -1,3 +1,5 @@
+//! Every way into the site, and every way that is closed.
+
 use std::time::Duration;
 
 use hamesh_proto::ca::{CertificateAuthority, Fingerprint};
@@ -288,15 +290,11 @@ async fn a_token_of_a_removed_node_is_worth_nothing() {
     assert_eq!(code(refused), Code::PermissionDenied);
 }
 
-/// Two sites share nothing, whatever their names.
 #[tokio::test]
-async fn a_certificate_of_another_site_is_refused_in_the_handshake() {
+async fn two_sites_of_one_name_do_not_talk_to_each_other() {
     let (site, other) = (TestSite::start().await, TestSite::start().await);
     let foreign: LiveCredentials = other.enrol("node-1").await;
-    // It would not believe this site's coordinator either: give it this site's CA to trust.
-    let mut client = site.agents(&foreign);
-    let refused = client
-        .renew_certificate(v1::RenewCertificateRequest::default())
-        .await;
+    let request = v1::RenewCertificateRequest::default();
+    let refused = site.agents(&foreign).renew_certificate(request).await;
     assert_eq!(code(refused), Code::Unavailable);
 }

@@ -6,8 +6,8 @@
 //!
 //! The idea: a fixed list of steps, each of which keeps what it finds. `init.json`, written first,
 //! remembers what was asked, so that a second command cannot mix two sites. `coordinator.json`,
-//! written after all the others, makes the service startable. The first operator's identity stays on disk
-//! until [`hand_over`], so that no kill locks the operators out.
+//! written after all the others, makes the service startable. The first operator's identity stays
+//! on disk until [`hand_over`], so that no kill locks the operators out.
 //!
 //! Absent on purpose: talking to the store. `bootstrap.json` carries the desired state of
 //! generation 1 and the first operator's record, and the coordinator's first start puts both into

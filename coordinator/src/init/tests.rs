@@ -1,3 +1,5 @@
+//! A new site, killed after each step, asked for twice, asked for wrongly.
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Changes and events: conflicts, lost answers, and an etcd that is killed under load.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Operators over real mutual TLS: who may do what, plans, applies, and the event log.
+
 use hamesh_proto::credentials::{LiveCredentials, PrivateKey};
 use hamesh_proto::v1;
 use tonic::Code;

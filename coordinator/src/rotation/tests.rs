@@ -1,3 +1,5 @@
+//! The key rotation's phases, across a restart and after a removal.
+
 use hamesh_proto::v1;
 
 use crate::testing::{GENEROUS, TestSite};

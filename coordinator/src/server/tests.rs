@@ -1,3 +1,5 @@
+//! Starts, restarts, metrics, and what random bytes do to the ports: nothing.
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
