@@ -16,6 +16,7 @@ use crate::records::CertificateRecord;
 /// The site's CA, and how it is used.
 pub struct Authority {
     ca: CertificateAuthority,
+    agents_valid: Duration,
 }
 
 impl std::fmt::Debug for Authority {
@@ -29,7 +30,18 @@ impl std::fmt::Debug for Authority {
 impl Authority {
     /// Over the site's CA.
     pub fn new(ca: CertificateAuthority) -> Self {
-        Self { ca }
+        Self {
+            ca,
+            agents_valid: NODE_VALID,
+        }
+    }
+
+    /// The same, with another lifetime of agents' certificates.
+    pub fn with_agents_valid(self, agents_valid: Duration) -> Self {
+        Self {
+            agents_valid,
+            ..self
+        }
     }
 
     /// The CA itself.
@@ -50,7 +62,7 @@ impl Authority {
             site,
             Principal::Agent(node.clone()),
             ips,
-            NODE_VALID,
+            self.agents_valid,
             csr_der,
             now,
         )

@@ -1,10 +1,12 @@
 //! The command line of `hamesh-coordinator`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Dirs;
+use crate::ctl::time::parse_span;
 
 /// The coordinator of a hamesh site.
 ///
@@ -26,6 +28,15 @@ pub enum Command {
         /// Where the coordinator's files are
         #[arg(long, value_name = "DIR", default_value_os_t = Dirs::default().state().to_owned())]
         state_dir: PathBuf,
+        /// How long the certificates live that agents are given, such as 12h or 7d
+        #[arg(
+            long,
+            value_name = "SPAN",
+            env = "HAMESH_CERTIFICATE_LIFETIME",
+            default_value = "7d",
+            value_parser = parse_span
+        )]
+        certificate_lifetime: Duration,
     },
     /// Write man pages or shell completions
     #[command(hide = true)]

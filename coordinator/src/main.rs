@@ -1,6 +1,7 @@
 //! `hamesh-coordinator`: parse, build, run.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use hamesh_coordinator::cli::{Cli, Command, generate};
@@ -12,7 +13,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { state_dir } => run(Dirs::under(state_dir)),
+        Command::Run {
+            state_dir,
+            certificate_lifetime,
+        } => run(Dirs::under(state_dir), certificate_lifetime),
         Command::Generate { what, directory } => generate(what, &directory).map_err(Into::into),
     };
     match done {
@@ -24,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(dirs: Dirs) -> anyhow::Result<()> {
+fn run(dirs: Dirs, agents_valid: Duration) -> anyhow::Result<()> {
     let config = Config::load(&dirs)?;
     let fields = [
         ("ROLE", "coordinator"),
@@ -35,15 +39,22 @@ fn run(dirs: Dirs) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(serve(dirs))
+        .block_on(serve(dirs, agents_valid))
 }
 
-async fn serve(dirs: Dirs) -> anyhow::Result<()> {
+async fn serve(dirs: Dirs, agents_valid: Duration) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    let starting = async { start(Parts::on_this_machine(dirs).await?).await };
+    let starting = async {
+        let parts = Parts::on_this_machine(dirs).await?;
+        start(Parts {
+            agents_valid,
+            ..parts
+        })
+        .await
+    };
     let running = tokio::select! {
         running = starting => running?,
         // The store may keep it waiting for long.

@@ -225,6 +225,7 @@ async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Runni
         etcd: None,
         store_expires_unix_ms: 0,
         clock: clock.clone(),
+        agents_valid: hamesh_proto::ca::NODE_VALID,
         listeners: Listeners {
             api: listener().await,
             enrolment: listener().await,

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hamesh_proto::ca::NODE_VALID;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where it listens.
     pub listeners: Listeners,
+    /// How long the certificates live that agents are given.
+    pub agents_valid: Duration,
 }
 
 impl Parts {
@@ -74,6 +77,7 @@ impl Parts {
             store_expires_unix_ms,
             clock,
             listeners,
+            agents_valid: NODE_VALID,
         })
     }
 }

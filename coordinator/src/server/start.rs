@@ -84,7 +84,7 @@ pub(super) async fn core(parts: &Parts) -> Result<Core, StartError> {
     );
     let ledger = Arc::new(Ledger::new(Arc::new(store), metrics.events.clone()));
     let seal = seal_key(&parts.dirs)?;
-    let authority = authority(&parts.dirs)?;
+    let authority = authority(&parts.dirs)?.with_agents_valid(parts.agents_valid);
     answering(&ledger).await;
     let actor = format!("coordinator/{}", parts.config.node);
     import(parts, &ledger, &seal, &actor).await?;
