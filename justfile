@@ -12,6 +12,12 @@ lint:
 test:
     tests/run build test
 
+# The end-to-end suite on the lab; a part of a sentence picks scenarios
+site *WORDS:
+    cargo build --release --locked --workspace
+    packaging/build
+    cargo test --release --locked --workspace --test site -- {{WORDS}}
+
 # Licences, advisories and sources of the dependencies (needs cargo-deny)
 deny:
     cargo deny --locked check
