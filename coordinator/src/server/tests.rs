@@ -45,6 +45,7 @@ async fn an_emptied_store_is_not_filled_with_the_sites_first_day() {
         etcd: None,
         store_expires_unix_ms: 0,
         clock: Clock::system(),
+        agents_valid: hamesh_proto::ca::NODE_VALID,
         listeners: Listeners {
             api: crate::testing::listener().await,
             enrolment: crate::testing::listener().await,

@@ -14,7 +14,7 @@ pub fn bad_documents(world: &World) -> Result<()> {
     let document = site.coordctl(&["site"])?;
     let bad = document
         .replacen("role:", "rolle:", 1)
-        .replacen("database", "databse", 1);
+        .replacen("role: database", "role: databse", 1);
     ensure!(bad != document, "there is nothing to spoil in:\n{document}");
     let answer = apply(site, &bad)?;
     answer.expect(2, &["rolle", "did you mean", "role", "databse", "database"])?;
