@@ -179,7 +179,7 @@ impl Parts {
     ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(VERSION)?);
         let site = credentials.spiffe_id().site.clone();
-        tracing::info!(%site, start, version = VERSION, "agent starting");
+        tracing::info!(%site, start, version = VERSION, "agent of {node} starting");
         let live = LiveCredentials::new(credentials);
         let held = Held::load(
             site,

@@ -102,7 +102,7 @@ impl Held {
         let refused = match self.judge(wire) {
             Err(refused) => {
                 self.0.metrics.assignments_refused.inc();
-                tracing::warn!(%refused, "assignment refused");
+                tracing::warn!(%refused, "assignment refused: {refused}");
                 refused
             }
             Ok(assignment) => {
@@ -195,7 +195,7 @@ impl Held {
         {
             tracing::error!(
                 problem,
-                "state cannot be kept; going on with what is in memory"
+                "state cannot be kept, going on with what is in memory: {problem}"
             );
         }
         self.0.problem.send_replace(problem);
@@ -246,7 +246,7 @@ impl Held {
         let changed = self.0.assignment.borrow().as_ref() != Some(&assignment);
         if changed {
             let role = assignment.role.as_deref().unwrap_or("none");
-            tracing::info!(%id, role, members = assignment.members.len(), "assignment in force");
+            tracing::info!(%id, role, members = assignment.members.len(), "assignment {id} in force, role {role}");
             self.0.assignment.send_replace(Some(assignment));
         }
     }
@@ -328,7 +328,7 @@ fn read<T, E: std::error::Error + 'static>(what: &str, read: Result<T, E>) -> Op
         let why = describe(error);
         tracing::warn!(
             why,
-            "{what} on disk cannot be used; a coordinator will send it anew"
+            "{what} on disk cannot be used, a coordinator will send it anew: {why}"
         );
     })
     .ok()

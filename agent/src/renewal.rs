@@ -70,7 +70,11 @@ impl Renewal {
             while let Err(why) = self.attempt().await {
                 self.metrics.renewals.with_label_values(&["failed"]).inc();
                 let pause = backoff.pause();
-                tracing::warn!(why, ?pause, "the certificate could not be renewed yet");
+                tracing::warn!(
+                    why,
+                    ?pause,
+                    "the certificate could not be renewed yet: {why}"
+                );
                 sleep(pause).await;
             }
             self.metrics.renewals.with_label_values(&["ok"]).inc();

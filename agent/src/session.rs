@@ -212,7 +212,7 @@ impl Session {
         self.metrics.sessions.inc();
         self.metrics.session_connected.set(1);
         let (coordinator, version) = (&welcome.coordinator, &welcome.version);
-        tracing::info!(coordinator, version, "session with a coordinator");
+        tracing::info!(coordinator, version, "session with {coordinator}");
         let coordinator = Some(coordinator.clone());
         self.state.send_replace(SessionState {
             coordinator,
@@ -230,7 +230,7 @@ impl Session {
             let changed = *present != state;
             if changed {
                 let why = state.problem.as_deref().unwrap_or_default();
-                tracing::warn!(why, "no session with a coordinator");
+                tracing::warn!(why, "no session with a coordinator: {why}");
                 *present = state;
             }
             changed

@@ -1,4 +1,4 @@
-//! An agent and a coordinator: enrolment, session, renewal, and what survives without either.
+//! An agent and a coordinator: session, renewal, and what survives without either.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 #[path = "support/coordinator.rs"]
@@ -15,16 +15,15 @@ use std::time::Duration;
 use desk::Desk;
 use hamesh_agent::agent::{Agent, StartError};
 use hamesh_agent::cli::Places;
-use hamesh_agent::enrol::{EnrolError, Enrolment, re_enrol};
+use hamesh_agent::enrol::re_enrol;
 use hamesh_agent::state::{StateDir, StateError};
 use hamesh_proto::credentials::LiveCredentials;
 use hamesh_proto::metrics_http::fetch_tls;
 use hamesh_proto::seal::KeyRing;
 use hamesh_proto::tls::Expect;
-use hamesh_proto::token::EnrolmentToken;
 use hamesh_proto::v1;
 use hamesh_proto::v1::agent_message::Kind as Said;
-use support::{Site, coordinator, node, until};
+use support::{Site, coordinator, until};
 use tempfile::TempDir;
 use tonic::Status;
 
@@ -39,16 +38,6 @@ fn places(root: &TempDir) -> Places {
 
 fn state(root: &TempDir) -> StateDir {
     StateDir::open(&root.path().join("state")).unwrap()
-}
-
-fn enrolment(desk: &Desk, at: SocketAddr) -> Enrolment {
-    let token = EnrolmentToken::generate(desk.site.ca.fingerprint());
-    Enrolment {
-        coordinator: at,
-        token,
-        node: node("node-1"),
-        replace: false,
-    }
 }
 
 /// An agent of `node-1` whose certificate was issued some time ago.
@@ -107,91 +96,6 @@ fn ack_of(generation: u64) -> impl Fn(&desk::Heard) -> Option<(String, Option<St
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
-
-#[tokio::test]
-async fn a_node_enrols_with_the_same_key_however_often_it_had_to_ask() {
-    let desk = Desk::new(Site::of(1));
-    let (api, at) = desk.open().await;
-    let root = tempfile::tempdir().unwrap();
-    let state = state(&root);
-    desk.answers
-        .lock()
-        .unwrap()
-        .push(Status::unavailable("the answer got lost"));
-    let enrolment = enrolment(&desk, at);
-    let lost = enrolment.run(&state).await.unwrap_err();
-    assert!(matches!(lost, EnrolError::Unreachable { .. }), "{lost:?}");
-    assert!(state.path().join("identity.pending").exists());
-
-    let credentials = enrolment.run(&state).await.unwrap();
-    assert_eq!(
-        credentials.spiffe_id().to_string(),
-        "spiffe://thirteen/agent/node-1"
-    );
-    let asked = desk.asked.lock().unwrap().clone();
-    assert_eq!(asked.len(), 2);
-    let keys = asked.iter().map(|(csr, _)| {
-        desk.site
-            .issue(csr, "agent/node-1", std::time::SystemTime::now())
-    });
-    let ca = vec![desk.site.ca.certificate_der().to_vec()];
-    let trust = hamesh_proto::trust::TrustBundle::new(ca).unwrap();
-    let keys: Vec<_> = keys
-        .map(|der| trust.verify_chain_ignoring_expiry(&der).unwrap().public_key)
-        .collect();
-    assert_eq!(keys[0], keys[1], "the retry asked for another key");
-    assert!(!state.path().join("identity.pending").exists());
-    assert_eq!(state.coordinators().unwrap(), [coordinator(api, at)]);
-    assert_eq!(mode(&state.path().join("identity.pem")), 0o600);
-    assert_eq!(mode(state.path()), 0o700);
-
-    let again = enrolment.run(&state).await.unwrap_err();
-    assert!(
-        matches!(again, EnrolError::AlreadyEnrolled { .. }),
-        "{again:?}"
-    );
-    assert_eq!(desk.asked.lock().unwrap().len(), 2, "nobody was asked");
-}
-
-#[tokio::test]
-async fn a_coordinator_that_does_not_show_the_tokens_ca_never_sees_the_token() {
-    let desk = Desk::new(Site::of(1));
-    let (_, at) = desk.open().await;
-    let root = tempfile::tempdir().unwrap();
-    let mut enrolment = enrolment(&desk, at);
-    enrolment.token = EnrolmentToken::generate(Site::of(1).ca.fingerprint());
-    let refused = enrolment.run(&state(&root)).await.unwrap_err();
-    assert!(matches!(refused, EnrolError::OtherCa { .. }), "{refused:?}");
-    assert!(desk.asked.lock().unwrap().is_empty());
-    assert!(!root.path().join("state/identity.pem").exists());
-}
-
-#[tokio::test]
-async fn a_refusal_is_told_in_the_coordinators_words_and_changes_nothing() {
-    let desk = Desk::new(Site::of(1));
-    let (_, at) = desk.open().await;
-    let root = tempfile::tempdir().unwrap();
-    let words = "the token has expired; nothing was changed";
-    desk.answers
-        .lock()
-        .unwrap()
-        .push(Status::unauthenticated(words));
-    let refused = enrolment(&desk, at).run(&state(&root)).await.unwrap_err();
-    assert!(refused.to_string().ends_with(words), "{refused}");
-    *desk.certify.lock().unwrap() = "node-9".to_owned();
-    let other = enrolment(&desk, at).run(&state(&root)).await.unwrap_err();
-    assert!(other.to_string().contains("agent/node-9"), "{other}");
-    assert!(!root.path().join("state/identity.pem").exists());
-    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-    let unreachable = enrolment(&desk, nobody)
-        .run(&state(&root))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(unreachable, EnrolError::Unreachable { .. }),
-        "{unreachable:?}"
-    );
 }
 
 #[tokio::test]

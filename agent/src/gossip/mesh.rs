@@ -141,7 +141,7 @@ impl Mesh {
             Ok(handle) => handle,
             Err(error) => return End::Broke(error),
         };
-        tracing::info!(%address, members = assignment.members.len(), "gossip started");
+        tracing::info!(%address, members = assignment.members.len(), "gossip started on {address}");
         let mut book = PeerBook::new(assignment.node.clone());
         book.set_members(members(assignment));
         let mut run = Run {
@@ -225,7 +225,7 @@ impl Mesh {
         for (node, why) in &round.ignored {
             self.metrics.gossip.ignored(*why);
             let why = why.label();
-            tracing::warn!(peer = %node, why, "facts gossiped under a peer's name were ignored");
+            tracing::warn!(peer = %node, why, "facts gossiped under the name {node} were ignored: {why}");
         }
         run.greet();
         self.publish(run, &round);
@@ -238,10 +238,10 @@ impl Mesh {
         self.offset
             .send_if_modified(|present| std::mem::replace(present, offset) != offset);
         for node in &round.came {
-            tracing::info!(peer = %node, "peer is alive");
+            tracing::info!(peer = %node, "{node} is alive");
         }
         for node in &round.went {
-            tracing::warn!(peer = %node, "peer fell silent");
+            tracing::warn!(peer = %node, "{node} fell silent");
         }
         if std::mem::take(&mut run.stale) || *round != Round::default() {
             let peers = run.book.peers();

@@ -247,7 +247,9 @@ mod tests {
         }
 
         #[test]
-        fn invariant_counters_in_order_are_all_taken(gaps in prop::collection::vec(1u64..1000, 1..50)) {
+        fn invariant_counters_in_order_are_all_taken(
+            gaps in prop::collection::vec(1u64..1000, 1..50),
+        ) {
             let now = Instant::now();
             let mut senders = Senders::default();
             let mut counter = 0;

@@ -183,7 +183,7 @@ impl Wire {
             drop(heard);
             let so_far = self.metrics.gossip.dropped_so_far(reason);
             let reason = reason.label();
-            tracing::warn!(reason, %peer, so_far, "gossip datagrams dropped");
+            tracing::warn!(reason, %peer, so_far, "gossip datagrams dropped: {reason}");
         }
     }
 

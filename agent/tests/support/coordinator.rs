@@ -1,4 +1,5 @@
 //! The coordinator's side of the contract, as much of it as an agent meets, on 127.0.0.1.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
