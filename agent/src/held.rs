@@ -246,7 +246,8 @@ impl Held {
         let changed = self.0.assignment.borrow().as_ref() != Some(&assignment);
         if changed {
             let role = assignment.role.as_deref().unwrap_or("none");
-            tracing::info!(%id, role, members = assignment.members.len(), "assignment {id} in force, role {role}");
+            let members = assignment.members.len();
+            tracing::info!(%id, role, members, "assignment {id} in force, role {role}");
             self.0.assignment.send_replace(Some(assignment));
         }
     }

@@ -222,7 +222,15 @@ async fn a_certificate_past_two_thirds_is_renewed_without_a_restart_and_used_eve
         }
     })
     .await;
-    assert_eq!(running.status().certificate.serial, saved.serial());
+    until("what is on disk is in use", || {
+        let used = running.status().certificate;
+        if used.serial == saved.serial() {
+            Ok(())
+        } else {
+            Err(used)
+        }
+    })
+    .await;
     heard(&desk, "the session shows the new certificate", |heard| {
         (heard.serial == saved.serial()).then_some(())
     })
