@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use hamesh_proto::ids::NodeId;
+use hamesh_proto::spiffe::Principal;
 use hamesh_proto::{ports, v1};
 use hamesh_roles::{Role, Site};
 
-use crate::records::{DesiredRecord, NodeRecord, Revocation};
+use crate::records::{CertificateRecord, DesiredRecord, NodeRecord, Revocation};
 
 /// A desired state whose document was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,17 +117,22 @@ impl Desired {
 
 /// Every certificate of a node, as revocations.
 pub fn revocations(node: &NodeId, record: &NodeRecord) -> BTreeMap<String, Revocation> {
-    let revocation = |certificate: &crate::records::CertificateRecord| {
-        let not_after_unix_ms = certificate.not_after_unix_ms;
-        (
-            certificate.serial.clone(),
-            Revocation {
-                holder: format!("agent/{node}"),
-                not_after_unix_ms,
-            },
-        )
+    revoke_all(&Principal::Agent(node.clone()), &record.certificates)
+}
+
+/// Every certificate of a holder, as revocations.
+pub fn revoke_all(
+    holder: &Principal,
+    certificates: &[CertificateRecord],
+) -> BTreeMap<String, Revocation> {
+    let revocation = |certificate: &CertificateRecord| {
+        let revocation = Revocation {
+            holder: holder.path(),
+            not_after_unix_ms: certificate.not_after_unix_ms,
+        };
+        (certificate.serial.clone(), revocation)
     };
-    record.certificates.iter().map(revocation).collect()
+    certificates.iter().map(revocation).collect()
 }
 
 /// A role as the contract has it: empty for none.

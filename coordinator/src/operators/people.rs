@@ -1,11 +1,13 @@
 //! The operators themselves.
 
 use hamesh_proto::ids::OperatorName;
+use hamesh_proto::spiffe::Principal;
 use hamesh_proto::v1;
 use tonic::{Request, Status};
 
 use super::OperatorsService;
 use crate::authority::certificate_record;
+use crate::desired::revoke_all;
 use crate::ledger::{EventKind, Kept};
 use crate::records::{OperatorAccess, OperatorRecord, keys};
 
@@ -112,7 +114,14 @@ impl OperatorsService {
                 "there is no operator {name}; nothing was changed"
             )));
         };
-        let mut change = self.core.change(caller.path()).remove(leaving).event(
+        // The API looks at the record; metrics pages, on every node, look at the revocations.
+        let (kept, desired) = self.desired().await?;
+        let holder = Principal::Operator(name.clone());
+        let revoked = revoke_all(&holder, &leaving.value.certificates);
+        let yaml = desired.record.yaml.clone();
+        let next = desired.next(yaml, revoked, self.core.clock.unix_ms());
+        let change = self.core.change(caller.path()).remove(leaving);
+        let mut change = change.replace(&kept, &next).event(
             EventKind::OperatorRemoved,
             None,
             format!("operator {name} was removed"),

@@ -126,6 +126,25 @@ async fn a_removed_operator_is_refused_at_once_and_stays_so_when_the_name_is_giv
 }
 
 #[tokio::test]
+async fn agents_are_told_to_refuse_the_certificates_of_a_removed_operator() {
+    let site = TestSite::start().await;
+    let bob = add(&site, "bob", v1::Access::Viewer).await;
+    let agent = site.enrol("node-1").await;
+    let mut session = site.session(&agent).await;
+    let before = session.assignment().await;
+    assert!(before.revoked_serials.is_empty());
+    let request = v1::RemoveOperatorRequest {
+        name: "bob".to_owned(),
+    };
+    let removed = site.admin().remove_operator(request).await;
+    removed.expect("removed");
+    let after = session.assignment().await;
+    assert_eq!(after.revoked_serials, [bob.current().serial()]);
+    let generation = |assignment: &v1::Assignment| assignment.id.expect("an id").generation;
+    assert_eq!(generation(&after), generation(&before) + 1);
+}
+
+#[tokio::test]
 async fn the_last_admin_cannot_be_removed() {
     let site = TestSite::start().await;
     add(&site, "bob", v1::Access::Viewer).await;
