@@ -34,7 +34,7 @@ pub enum Command {
             value_name = "SPAN",
             env = "HAMESH_CERTIFICATE_LIFETIME",
             default_value = "7d",
-            value_parser = parse_span
+            value_parser = lifetime
         )]
         certificate_lifetime: Duration,
     },
@@ -46,6 +46,18 @@ pub enum Command {
         /// The directory to write to
         directory: PathBuf,
     },
+}
+
+/// The shortest lifetime. Certificates are dated back, and renewed at two thirds from there: one
+/// with less would be due for renewal as soon as it is issued.
+const SHORTEST_LIFE: Duration = Duration::from_secs(180);
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let span = parse_span(text).map_err(|error| error.to_string())?;
+    if span < SHORTEST_LIFE {
+        return Err("a certificate lives 3m at least".to_owned());
+    }
+    Ok(span)
 }
 
 /// What can be made from the command line's own description.

@@ -12,9 +12,10 @@ pub fn bad_documents(world: &World) -> Result<()> {
     let site = &world.site;
     let before = site.status()?.desired;
     let document = site.coordctl(&["site"])?;
-    let bad = document
-        .replacen("role:", "rolle:", 1)
-        .replacen("role: database", "role: databse", 1);
+    let bad =
+        document
+            .replacen("role:", "rolle:", 1)
+            .replacen("role: database", "role: databse", 1);
     ensure!(bad != document, "there is nothing to spoil in:\n{document}");
     let answer = apply(site, &bad)?;
     answer.expect(2, &["rolle", "did you mean", "role", "databse", "database"])?;

@@ -78,11 +78,12 @@ pub fn bytes(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// The store's ports are open on the loopback only.
+/// The store answers its clients on the loopback only; its port for other members, which will be
+/// other coordinators, talks to nobody without a certificate of the store's own CA.
 pub fn store_is_hidden(world: &World) -> Result<()> {
     let site = &world.site;
     let host = address(site, COORDINATOR)?;
-    for port in [2379, 2380, 7448, 7449] {
+    for port in [2379, 2380, 7448] {
         let knock = format!("timeout 5 bash -c 'true < /dev/tcp/{host}/{port}'");
         let answer = site.try_sh("node-1", &knock)?;
         ensure!(
@@ -90,6 +91,14 @@ pub fn store_is_hidden(world: &World) -> Result<()> {
             "port {port} of {COORDINATOR} answers node-1"
         );
     }
+    let own = "-cert /var/lib/hamesh-agent/identity.pem -key /var/lib/hamesh-agent/identity.pem";
+    let knock =
+        format!("sleep 1 | timeout 10 openssl s_client -connect {host}:7449 {own} -ign_eof 2>&1");
+    let answer = site.try_sh("node-1", &knock)?;
+    ensure!(
+        answer.stdout.contains("alert"),
+        "an agent's certificate opens 7449: {answer:?}"
+    );
     Ok(())
 }
 

@@ -129,7 +129,7 @@ pub const ALL: &[Scenario] = &[
     ),
     on_whole("random bytes at every port harm nothing", hostile::bytes),
     on_whole(
-        "the store answers on the loopback only",
+        "the store answers nobody but its coordinator",
         hostile::store_is_hidden,
     ),
     on_whole(

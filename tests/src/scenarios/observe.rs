@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::World;
-use super::identity::address;
+use super::identity::{address, enrol_anew};
 use crate::site::wait::until;
 use crate::site::{COORDINATOR, PATIENCE, Site};
 use crate::tidy;
@@ -115,20 +115,31 @@ pub fn journal(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Every command that the operations guide shows works as it stands there.
+/// Every block of commands that the operations guide shows works as it stands there, in order.
 pub fn guide(world: &World) -> Result<()> {
     let site = &world.site;
     let path = tidy::root().join("docs/operations.md");
     let text = std::fs::read_to_string(&path).context("docs/operations.md")?;
-    let commands = tidy::docs::shell_commands(&text);
+    let blocks = tidy::docs::shell_blocks(&text);
     ensure!(
-        commands.len() > 5,
-        "only {} commands in the guide",
-        commands.len()
+        blocks.len() > 5,
+        "only {} blocks in the guide",
+        blocks.len()
     );
-    for command in commands {
-        site.sh(COORDINATOR, &command)
-            .with_context(|| format!("the guide's `{command}`"))?;
+    // What the guide takes for granted: the packages at hand, the document where it says.
+    site.sh(
+        COORDINATOR,
+        "rm -rf /root/guide && mkdir -p /root/guide /etc/hamesh && \
+         cp /srv/hamesh-pool/hamesh-*.deb /root/guide && coordctl site > /etc/hamesh/site.yaml",
+    )?;
+    for block in blocks {
+        site.sh(COORDINATOR, &format!("cd /root/guide\n{block}"))
+            .with_context(|| format!("the guide's\n{block}"))?;
+        if block.contains("node remove") {
+            enrol_anew(site, "node-2")?;
+        }
+        site.until_whole()
+            .with_context(|| format!("after the guide's\n{block}"))?;
     }
     Ok(())
 }

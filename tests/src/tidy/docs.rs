@@ -86,25 +86,25 @@ pub fn decision_numbers(tree: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// The commands of every block fenced as `sh`, one for each line; a line that ends in a backslash
-/// goes on in the next.
-pub fn shell_commands(text: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut inside = false;
-    let mut begun = String::new();
+/// Every block fenced as `sh`, each a script of its own.
+pub fn shell_blocks(text: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut block: Option<String> = None;
     for line in text.lines() {
         if line.trim_start().starts_with("```") {
-            inside = line.trim() == "```sh";
-        } else if inside && !line.trim().is_empty() && !line.trim_start().starts_with('#') {
-            begun.push_str(line);
-            if !line.ends_with('\\') {
-                commands.push(std::mem::take(&mut begun));
-            } else {
-                begun.push('\n');
+            match block.take() {
+                Some(done) => blocks.push(done),
+                None if line.trim() == "```sh" => block = Some(String::new()),
+                // Another language: its lines are kept apart, and dropped at its end.
+                None => block = Some("\0".to_owned()),
             }
+        } else if let Some(block) = &mut block {
+            block.push_str(line);
+            block.push('\n');
         }
     }
-    commands
+    blocks.retain(|block| !block.starts_with('\0'));
+    blocks
 }
 
 /// Lines outside fenced code, with their numbers.
@@ -199,9 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn only_shell_blocks_hold_commands() {
-        let text = "say\n```sh\n# why\na \\\n  b\n\nc\n```\nx\n```text\ny\n```\n";
-        assert_eq!(shell_commands(text), ["a \\\n  b", "c"]);
+    fn only_shell_blocks_are_scripts() {
+        let text = "say\n```sh\na\nb\n```\nx\n```yaml\ny\n```\nz\n```sh\nc\n```\n";
+        assert_eq!(shell_blocks(text), ["a\nb\n", "c\n"]);
     }
 
     #[test]
