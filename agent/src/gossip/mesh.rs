@@ -225,7 +225,7 @@ impl Mesh {
         for (node, why) in &round.ignored {
             self.metrics.gossip.ignored(*why);
             let why = why.label();
-            tracing::warn!(peer = %node, why, "facts gossiped under the name {node} were ignored: {why}");
+            tracing::warn!(peer = %node, why, "facts told as {node}'s were ignored: {why}");
         }
         run.greet();
         self.publish(run, &round);
