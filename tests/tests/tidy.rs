@@ -10,7 +10,8 @@ use hamesh_tests::tidy::text::{self, LongFile};
 use hamesh_tests::tidy::{Finding, Source, docs, report, root, sources};
 use serde_json::Value;
 
-/// `claims <- proto <- roles <- {agent, coordinator} <- {lab, tests}`; siblings never use each other.
+/// `claims <- proto <- roles <- {agent, coordinator} <- {lab, tests}`; siblings never
+/// use each other.
 const LAYERS: &[Layer] = &[
     Layer {
         name: "hamesh-claims",

@@ -164,7 +164,8 @@ fn credentials(site: &Site) -> Result<()> {
         .context("no identity in the context")?;
     let split = format!(
         "cd /etc/prometheus && cat > all.pem <<'END'\n{pem}\nEND\n\
-         awk '/BEGIN/ {{ n++ }} {{ print > (n == 1 ? \"key\" : n == 2 ? \"cert\" : \"ca\") \".pem\" }}' \
+         awk '/BEGIN/ {{ n++ }} \
+         {{ print > (n == 1 ? \"key\" : n == 2 ? \"cert\" : \"ca\") \".pem\" }}' \
          all.pem && rm all.pem && chown prometheus: *.pem && chmod 0600 key.pem"
     );
     site.sh(WATCHER, &split)?;
