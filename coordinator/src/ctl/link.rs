@@ -15,6 +15,9 @@ use hamesh_proto::unix_time::unix_ms;
 use hamesh_proto::v1;
 use hamesh_proto::v1::operators_client::OperatorsClient;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
 use super::context::Context;
@@ -119,24 +122,40 @@ pub fn request<T>(message: T) -> tonic::Request<T> {
     request
 }
 
-/// A connection to the first of `addresses` that answers, or why each of them did not.
+/// A connection to the first of `addresses` that answers, or why each of them did not. A coordinator
+/// that refuses our certificate speaks for the site: that is told above those that are silent.
 pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Result<Client, Failure> {
+    let config = tls::client_config(live, Expect::Coordinator, Alpn::H2);
+    let mut refused = None;
     let mut tried = Vec::new();
     for address in addresses {
-        match connect(*address, live).await {
-            Ok(client) => return Ok(client),
-            Err(reason) => tried.push((address.to_string(), reason)),
-        }
+        let reason = match tls::connect(*address, Arc::clone(&config)).await {
+            Ok(stream) => match client_over(stream, *address, Arc::clone(&config)).await {
+                Ok(client) => return Ok(client),
+                Err(reason) => reason,
+            },
+            Err(error) => {
+                let reason = chain(&error);
+                if let ConnectError::Refused { .. } = error {
+                    refused = Some(reason.clone());
+                }
+                reason
+            }
+        };
+        tried.push((address.to_string(), reason));
     }
-    Err(Failure::Unreachable { tried })
+    match refused {
+        Some(message) => Err(Failure::Refused { message }),
+        None => Err(Failure::Unreachable { tried }),
+    }
 }
 
-/// Connects at once, so that a failure is known before anything is asked.
-async fn connect(address: SocketAddr, live: &LiveCredentials) -> Result<Client, String> {
-    let config = tls::client_config(live, Expect::Coordinator, Alpn::H2);
-    let stream = tls::connect(address, Arc::clone(&config))
-        .await
-        .map_err(|e| chain(&e))?;
+/// The service over a connection that is open already: a failure is known before anything is asked.
+async fn client_over(
+    stream: TlsStream<TcpStream>,
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> Result<Client, String> {
     let first = Arc::new(Mutex::new(Some(stream)));
     let connector = tower::service_fn(move |_: http::Uri| {
         let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -1,6 +1,6 @@
 //! What is there to look at: metrics by a real Prometheus, the journal, the guide's own commands.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::World;
@@ -11,6 +11,8 @@ use crate::tidy;
 
 /// Where Prometheus runs: a machine with a role of its own, as an operator would choose.
 const WATCHER: &str = "control-2";
+/// The coordinator's address in the document that the guide shows.
+const GUIDE_ADDRESS: &str = "10.20.0.11/24";
 
 /// A real Prometheus scrapes all agents and the coordinator over mutual TLS.
 pub fn prometheus(world: &World) -> Result<()> {
@@ -120,20 +122,27 @@ pub fn guide(world: &World) -> Result<()> {
     let site = &world.site;
     let path = tidy::root().join("docs/operations.md");
     let text = std::fs::read_to_string(&path).context("docs/operations.md")?;
-    let blocks = tidy::docs::shell_blocks(&text);
-    ensure!(
-        blocks.len() > 5,
-        "only {} blocks in the guide",
-        blocks.len()
-    );
-    // What the guide takes for granted: the packages at hand, the document where it says.
+    let blocks = tidy::docs::blocks(&text, "sh");
+    let [install, set_up, rest @ ..] = &blocks[..] else {
+        bail!("only {} blocks in the guide", blocks.len())
+    };
+    let document = tidy::docs::blocks(&text, "yaml").into_iter().next();
+    let document = document.context("no document in the guide")?;
+    from_nothing(site, &document, install, set_up)?;
     site.sh(
         COORDINATOR,
-        "rm -rf /root/guide && mkdir -p /root/guide /etc/hamesh && \
-         cp /srv/hamesh-pool/hamesh-*.deb /root/guide && coordctl site > /etc/hamesh/site.yaml",
+        "cp -p ~/.config/hamesh/context.json /root/context.kept; \
+         mkdir -p /etc/hamesh && coordctl site > /etc/hamesh/site.yaml",
     )?;
-    for block in blocks {
-        site.sh(COORDINATOR, &format!("cd /root/guide\n{block}"))
+    for block in rest {
+        if block.contains("operator remove") {
+            // The guide speaks of somebody who is an operator.
+            let ada = ["operator", "add", "ada", "--access", "viewer", "--out"];
+            let _ = site.try_coordctl(&[&ada[..], &["/root/ada.kept"]].concat())?;
+            site.sh(COORDINATOR, "rm -f /root/ada.kept")?;
+        }
+        let folder = "rm -rf /root/guide && mkdir /root/guide && cd /root/guide";
+        site.sh(COORDINATOR, &format!("{folder}\n{block}"))
             .with_context(|| format!("the guide's\n{block}"))?;
         if block.contains("node remove") {
             enrol_anew(site, "node-2")?;
@@ -141,7 +150,45 @@ pub fn guide(world: &World) -> Result<()> {
         site.until_whole()
             .with_context(|| format!("after the guide's\n{block}"))?;
     }
+    site.sh(
+        COORDINATOR,
+        "mv /root/context.kept ~/.config/hamesh/context.json; rm -rf /root/guide; \
+         coordctl operator remove rescuer --yes",
+    )?;
     Ok(())
+}
+
+/// A machine that is no coordinator yet follows the guide from the packages to a site of its own.
+fn from_nothing(site: &Site, document: &str, install: &str, set_up: &str) -> Result<()> {
+    ensure!(
+        install.contains("apt-get install") && set_up.contains("coordctl init"),
+        "the guide begins with\n{install}\nand\n{set_up}"
+    );
+    let prepare = format!(
+        "rm -rf /root/guide && mkdir -p /root/guide /etc/hamesh && \
+         cp /srv/hamesh-pool/hamesh-*.deb /root/guide && \
+         ip address replace {GUIDE_ADDRESS} dev eth0\n\
+         cat > /etc/hamesh/site.yaml <<'END'\n{document}END\n"
+    );
+    site.sh(WATCHER, &prepare)?;
+    let mut told = String::new();
+    for block in [install, set_up] {
+        told = site
+            .sh(WATCHER, &format!("cd /root/guide\n{block}"))
+            .with_context(|| format!("the guide's\n{block}"))?;
+    }
+    ensure!(
+        told.contains("site small"),
+        "the status of the new site is\n{told}"
+    );
+    let tidy_up = format!(
+        "DEBIAN_FRONTEND=noninteractive \
+         apt-get purge -y -q --autoremove hamesh-coordinator hamesh-cli; \
+         rm -rf /root/guide ~/.config/hamesh /etc/hamesh/site.yaml; \
+         ip address del {GUIDE_ADDRESS} dev eth0"
+    );
+    site.sh(WATCHER, &tidy_up)?;
+    site.until_whole()
 }
 
 /// Gives Prometheus an identity of a viewer.

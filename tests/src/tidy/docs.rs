@@ -86,15 +86,16 @@ pub fn decision_numbers(tree: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// Every block fenced as `sh`, each a script of its own.
-pub fn shell_blocks(text: &str) -> Vec<String> {
+/// Every block fenced as `language`, in order.
+pub fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}");
     let mut blocks = Vec::new();
     let mut block: Option<String> = None;
     for line in text.lines() {
         if line.trim_start().starts_with("```") {
             match block.take() {
                 Some(done) => blocks.push(done),
-                None if line.trim() == "```sh" => block = Some(String::new()),
+                None if line.trim() == fence => block = Some(String::new()),
                 // Another language: its lines are kept apart, and dropped at its end.
                 None => block = Some("\0".to_owned()),
             }
@@ -199,9 +200,9 @@ mod tests {
     }
 
     #[test]
-    fn only_shell_blocks_are_scripts() {
+    fn blocks_are_told_by_their_language() {
         let text = "say\n```sh\na\nb\n```\nx\n```yaml\ny\n```\nz\n```sh\nc\n```\n";
-        assert_eq!(shell_blocks(text), ["a\nb\n", "c\n"]);
+        assert_eq!(blocks(text, "sh"), ["a\nb\n", "c\n"]);
     }
 
     #[test]
