@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::tidy;
+
 /// The `hamesh-lab` program of this build.
 #[derive(Debug, Clone)]
 pub struct Lab {
@@ -31,6 +33,8 @@ impl Lab {
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
         Command::new(&self.program)
             .args(arguments)
+            // The lab finds the site document and the packages from the top of the tree.
+            .current_dir(tidy::root())
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot run {}", self.program.display()))
