@@ -67,6 +67,7 @@ impl Lab {
         let mut command = Command::new(&self.program);
         let mut child = command
             .args(arguments)
+            .current_dir(tidy::root())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
