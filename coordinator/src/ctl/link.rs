@@ -122,8 +122,8 @@ pub fn request<T>(message: T) -> tonic::Request<T> {
     request
 }
 
-/// A connection to the first of `addresses` that answers, or why each of them did not. A coordinator
-/// that refuses our certificate speaks for the site: that is told above those that are silent.
+/// A connection to the first of `addresses` that answers, or why each of them did not. A
+/// coordinator that refuses our certificate speaks for the site: that is told before all else.
 pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Result<Client, Failure> {
     let config = tls::client_config(live, Expect::Coordinator, Alpn::H2);
     let mut refused = None;
@@ -150,7 +150,7 @@ pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Resul
     }
 }
 
-/// The service over a connection that is open already: a failure is known before anything is asked.
+/// The service over an open connection: a failure is known before anything is asked.
 async fn client_over(
     stream: TlsStream<TcpStream>,
     address: SocketAddr,
