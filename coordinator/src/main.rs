@@ -31,8 +31,7 @@ fn main() -> ExitCode {
 fn run(dirs: Dirs, agents_valid: Duration) -> anyhow::Result<()> {
     let config = Config::load(&dirs)?;
     let fields = [
-        ("ROLE", "coordinator"),
-        ("COORDINATOR", config.node.as_str()),
+        ("NODE", config.node.as_str()),
         ("SITE", config.site.as_str()),
     ];
     logging::init("hamesh-coordinator", &fields)?;
