@@ -1,0 +1,177 @@
+//! Loads the rules of the fence with `nft`: at boot, at the agent's start, when interfaces change,
+//! and when someone flushed them. Never on the holder's path: starting a program takes its time.
+//!
+//! Guarantees that the part that depends on no interface is loaded even if the other cannot be,
+//! and that each part is one transaction: the fence is never half written, and live elements stay.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::fence::{Fence, FenceError};
+use crate::interfaces::Fenced;
+use crate::rtnl::{Rtnl, RtnlError};
+use crate::ruleset::{Desired, Part};
+
+/// Where Debian has it.
+const NFT: &str = "/usr/sbin/nft";
+/// Below this the agent keeps the list of claimed addresses for the next boot.
+pub const CLAIMED_FILE: &str = "/var/lib/hamesh-agent/fence";
+
+/// The unit that closes the fence before any interface comes up. After the distribution's own
+/// firewall unit, since that begins by flushing all tables.
+pub const BOOT_UNIT: &str = "\
+[Unit]
+Description=hamesh fence, closed before the network comes up
+Documentation=man:hamesh-agent(8)
+DefaultDependencies=no
+ConditionPathExists=/var/lib/hamesh-agent/fence
+RequiresMountsFor=/var/lib/hamesh-agent
+After=nftables.service systemd-sysctl.service systemd-udev-settle.service
+Before=network-pre.target shutdown.target
+Wants=network-pre.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/hamesh-agent fence load
+
+[Install]
+WantedBy=sysinit.target
+";
+
+/// Why the fence is not loaded, or not all of it.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// `nft` could not be started or written to. Nothing was changed.
+    #[error("cannot run {NFT}; nothing was changed; is the package nftables installed?")]
+    Run(#[source] io::Error),
+    /// `nft` refused the text. Nothing of this transaction was changed.
+    #[error("{NFT} refused {what}; nothing of it was changed: {said}")]
+    Refused {
+        /// Which part.
+        what: &'static str,
+        /// Its own words.
+        said: String,
+    },
+    /// The interfaces could not be listed; the tables without them are loaded.
+    #[error("the fence is loaded, but not at the interfaces")]
+    Interfaces(#[from] RtnlError),
+    /// The kernel could not be asked what is loaded.
+    #[error("cannot see what is loaded")]
+    Observe(#[from] FenceError),
+}
+
+/// The claimed addresses, one on a line: what the boot unit reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed(pub BTreeSet<IpAddr>);
+
+/// A line that is no address.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("line {line}: `{text}` is no IP address; the agent writes this file, let it do so again")]
+pub struct ClaimedError {
+    /// Counted from one.
+    pub line: usize,
+    /// The line as it stands.
+    pub text: String,
+}
+
+impl FromStr for Claimed {
+    type Err = ClaimedError;
+
+    fn from_str(text: &str) -> Result<Self, ClaimedError> {
+        let lines = text.lines().enumerate().map(|(n, l)| (n + 1, l.trim()));
+        let lines = lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
+        let address = |(line, text): (usize, &str)| {
+            text.parse().map_err(|_| ClaimedError {
+                line,
+                text: text.into(),
+            })
+        };
+        lines.map(address).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl std::fmt::Display for Claimed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "# Written by hamesh-agent: the addresses fenced at boot.")?;
+        self.0.iter().try_for_each(|address| writeln!(f, "{address}"))
+    }
+}
+
+/// Loads the fence for these addresses: first what needs no interface, then at the interfaces that
+/// there are. Live elements stay as they are, so that a fresh one is closed.
+///
+/// Reports which interfaces are fenced; errors of the second part leave the first one loaded.
+pub fn load(claimed: &Claimed) -> Result<Fenced, LoadError> {
+    let mut fence = Fence::open()?;
+    let mut desired = Desired {
+        addresses: claimed.0.clone(),
+        devices: BTreeSet::new(),
+    };
+    mend(&mut fence, &desired, Part::Host)?;
+    let fenced = Rtnl::open()?.interfaces()?.fenced(&claimed.0);
+    desired.devices.clone_from(&fenced.devices);
+    mend(&mut fence, &desired, Part::Interfaces)?;
+    Ok(fenced)
+}
+
+/// Loads one part again if anything is wrong with it.
+fn mend(fence: &mut Fence, desired: &Desired, part: Part) -> Result<(), LoadError> {
+    let observed = fence.observe()?;
+    if !desired.damage(&observed).iter().any(|d| d.part() == part) {
+        return Ok(());
+    }
+    let what = match part {
+        Part::Host => "the tables without interfaces",
+        Part::Interfaces => "the chains at the interfaces",
+    };
+    nft(&["--file", "-"], &desired.text(part, &observed), what)
+}
+
+/// Has `nft` check a text without loading it.
+pub fn check(text: &str) -> Result<(), LoadError> {
+    nft(&["--check", "--file", "-"], text, "the text")
+}
+
+fn nft(arguments: &[&str], text: &str, what: &'static str) -> Result<(), LoadError> {
+    let mut child = Command::new(NFT)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(LoadError::Run)?;
+    let mut input = child.stdin.take().expect("it is piped");
+    // A refusal may close the pipe first: what nft says is worth more than that.
+    let written = input.write_all(text.as_bytes());
+    drop(input);
+    let output = child.wait_with_output().map_err(LoadError::Run)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(LoadError::Refused { what, said });
+    }
+    written.map_err(LoadError::Run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_for_the_next_boot_reads_back_as_it_was() {
+        let claimed = Claimed(["10.0.0.1", "fd00::1"].map(|a| a.parse().unwrap()).into());
+        assert_eq!(claimed.to_string().parse(), Ok(claimed));
+    }
+
+    #[test]
+    fn a_line_that_is_no_address_is_named() {
+        let error = "10.0.0.1\n\nnonsense\n".parse::<Claimed>().unwrap_err();
+        assert_eq!((error.line, error.text.as_str()), (3, "nonsense"));
+    }
+}
