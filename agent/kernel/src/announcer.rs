@@ -161,7 +161,10 @@ mod tests {
         announcer.took(now);
         announcer.let_go();
         announcer.contradicted(now);
-        assert_eq!((announcer.due(), announcer.poll(now + STEADY)), (None, None));
+        assert_eq!(
+            (announcer.due(), announcer.poll(now + STEADY)),
+            (None, None)
+        );
     }
 
     proptest! {

@@ -120,7 +120,10 @@ mod tests {
     fn another_process_of_the_same_number_is_not_taken_for_it() {
         let own = std::process::id();
         let other = started(own).unwrap() + 1;
-        assert!(matches!(ProcessWatch::open(own, other), Err(WatchError::Gone { .. })));
+        assert!(matches!(
+            ProcessWatch::open(own, other),
+            Err(WatchError::Gone { .. })
+        ));
     }
 
     #[test]

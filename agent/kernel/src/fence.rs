@@ -60,7 +60,9 @@ pub enum FenceError {
         set: &'static str,
     },
     /// More addresses in one call than the fence is built for. Nothing was changed.
-    #[error("{count} addresses in one claim, at most {MOST_ADDRESSES} can be fenced; nothing was changed")]
+    #[error(
+        "{count} addresses in one claim, at most {MOST_ADDRESSES} can be fenced; nothing was changed"
+    )]
     TooMany {
         /// How many were given.
         count: usize,
@@ -109,7 +111,11 @@ impl Fence {
     }
 
     /// Moves the deadline of elements that are all still live; all of them or none.
-    pub fn renew(&mut self, addresses: &[IpAddr], deadline: Instant) -> Result<Written, FenceError> {
+    pub fn renew(
+        &mut self,
+        addresses: &[IpAddr],
+        deadline: Instant,
+    ) -> Result<Written, FenceError> {
         let Some(ms) = milliseconds_left(deadline) else {
             self.close(addresses)?;
             return Ok(Written::TooLate);

@@ -51,15 +51,21 @@ impl Form {
 pub fn announcement(ip: IpAddr, mac: Mac, form: Form, router: bool) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => {
+            // RFC 5944, section 4.6. Linux takes a reply for gratuitous only with this target, and
+            // otherwise keeps an entry that is younger than a second.
             let (operation, target) = match form {
                 Form::Request => (1, NOBODY),
-                Form::Reply => (2, BROADCAST),
+                Form::Reply => (2, mac),
             };
             arp(operation, (mac, ip), (target, ip))
         }
         IpAddr::V6(ip) => {
             let override_entry = 0x20;
-            let flags = if router { 0x80 | override_entry } else { override_entry };
+            let flags = if router {
+                0x80 | override_entry
+            } else {
+                override_entry
+            };
             let mut body = vec![ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
             body.extend(ip.octets());
             body.extend([TARGET_LINK, 1]);
@@ -248,7 +254,7 @@ mod tests {
         assert_eq!(hex(&request), format!("{head}000000000000c0a81e82"));
         let head = head.replacen("06040001", "06040002", 1);
         let reply = announcement(ip, MAC, Form::Reply, true);
-        assert_eq!(hex(&reply), format!("{head}ffffffffffffc0a81e82"));
+        assert_eq!(hex(&reply), format!("{head}020000000007c0a81e82"));
     }
 
     #[test]

@@ -165,7 +165,15 @@ mod tests {
             pair: true,
             ..link("host0")
         };
-        let links = [lo, link("eth0"), member, link("bond0"), link("bond0.30"), pod, container];
+        let links = [
+            lo,
+            link("eth0"),
+            member,
+            link("bond0"),
+            link("bond0.30"),
+            pod,
+            container,
+        ];
         Interfaces {
             links: (1..).zip(links).collect(),
             addresses: [
@@ -206,7 +214,10 @@ mod tests {
     #[test]
     fn what_is_configured_is_found_whoever_did_it() {
         let node = node();
-        let at: Vec<u32> = node.carrying(ip("192.168.30.130")).map(|a| a.index).collect();
+        let at: Vec<u32> = node
+            .carrying(ip("192.168.30.130"))
+            .map(|a| a.index)
+            .collect();
         assert_eq!(at, [5]);
     }
 
@@ -223,11 +234,15 @@ mod tests {
     fn what_cannot_be_fenced_is_said() {
         let mut node = node();
         node.links.insert(20, link("bad\"name"));
-        node.links.extend((100..200).map(|n| (n, link(&format!("vlan{n}")))));
+        node.links
+            .extend((100..200).map(|n| (n, link(&format!("vlan{n}")))));
         let fenced = node.fenced(&[ip("192.168.30.130")].into());
         assert_eq!(fenced.devices.len(), MOST_FENCED);
         assert!(fenced.left_out.contains(&"bad\"name".to_owned()));
         let names: Vec<&str> = fenced.devices.iter().map(|d| d.name.as_ref()).collect();
-        assert!(names.contains(&"bond0.30"), "a network of a claim comes first: {names:?}");
+        assert!(
+            names.contains(&"bond0.30"),
+            "a network of a claim comes first: {names:?}"
+        );
     }
 }

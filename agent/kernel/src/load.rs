@@ -99,8 +99,13 @@ impl FromStr for Claimed {
 
 impl std::fmt::Display for Claimed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "# Written by hamesh-agent: the addresses fenced at boot.")?;
-        self.0.iter().try_for_each(|address| writeln!(f, "{address}"))
+        writeln!(
+            f,
+            "# Written by hamesh-agent: the addresses fenced at boot."
+        )?;
+        self.0
+            .iter()
+            .try_for_each(|address| writeln!(f, "{address}"))
     }
 }
 

@@ -70,7 +70,8 @@ pub(crate) struct Message<'a> {
 pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let head: [u8; HEADER] = datagram.get(..HEADER)?.try_into().ok()?;
-        let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let word =
+            |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let length = usize::try_from(word(0)).ok()?;
         let whole = datagram.get(..length)?;
         let payload = whole.get(HEADER..)?;
@@ -147,7 +148,12 @@ impl Netlink {
 
     /// Sends and waits for the acknowledgement of message `last`, or for the first refusal of any
     /// from `first` on.
-    pub(crate) fn commit(&mut self, bytes: &[u8], first: u32, last: u32) -> Result<(), NetlinkError> {
+    pub(crate) fn commit(
+        &mut self,
+        bytes: &[u8],
+        first: u32,
+        last: u32,
+    ) -> Result<(), NetlinkError> {
         self.send(bytes)?;
         let mut refusal = None;
         loop {

@@ -189,7 +189,13 @@ fn encode(out: &mut Vec<u8>, sequence: u32, change: Change) {
             family,
             address,
             timeout_ms,
-        } => (NEW_ELEMENT, REQUEST | CREATE, family, address, Some(timeout_ms)),
+        } => (
+            NEW_ELEMENT,
+            REQUEST | CREATE,
+            family,
+            address,
+            Some(timeout_ms),
+        ),
         Change::Delete { family, address } => (DELETE_ELEMENT, REQUEST, family, address, None),
     };
     message(out, kind, flags, sequence, family.number(), |out| {
@@ -216,25 +222,46 @@ fn key(out: &mut Vec<u8>, address: IpAddr) {
 /// Asks for all elements of one of our sets.
 pub(crate) fn get_elements(out: &mut Vec<u8>, sequence: u32, family: Family, set: &str) {
     out.clear();
-    message(out, GET_ELEMENT, REQUEST | DUMP, sequence, family.number(), |out| {
-        nla::string(out, LIST_TABLE, TABLE);
-        nla::string(out, LIST_SET, set);
-    });
+    message(
+        out,
+        GET_ELEMENT,
+        REQUEST | DUMP,
+        sequence,
+        family.number(),
+        |out| {
+            nla::string(out, LIST_TABLE, TABLE);
+            nla::string(out, LIST_SET, set);
+        },
+    );
 }
 
 /// Asks for all chains of a family (the kernel has no narrower question).
 pub(crate) fn get_chains(out: &mut Vec<u8>, sequence: u32, family: Family) {
     out.clear();
-    message(out, GET_CHAIN, REQUEST | DUMP, sequence, family.number(), |_| {});
+    message(
+        out,
+        GET_CHAIN,
+        REQUEST | DUMP,
+        sequence,
+        family.number(),
+        |_| {},
+    );
 }
 
 /// Asks whether one of our live sets is there at all.
 pub(crate) fn get_set(out: &mut Vec<u8>, sequence: u32, family: Family, set: &str) {
     out.clear();
-    message(out, GET_SET, REQUEST | ACK, sequence, family.number(), |out| {
-        nla::string(out, SET_TABLE, TABLE);
-        nla::string(out, SET_NAME, set);
-    });
+    message(
+        out,
+        GET_SET,
+        REQUEST | ACK,
+        sequence,
+        family.number(),
+        |out| {
+            nla::string(out, SET_TABLE, TABLE);
+            nla::string(out, SET_NAME, set);
+        },
+    );
 }
 
 fn marker(out: &mut Vec<u8>, kind: u16, sequence: u32) {
@@ -343,7 +370,10 @@ mod tests {
         let inner = messages(bytes).filter(|m| m.kind >> 8 == SUBSYSTEM);
         let change = |m: crate::netlink::Message<'_>| {
             let families = Family::ALL.into_iter();
-            let family = families.clone().find(|f| f.number() == m.payload[0]).unwrap();
+            let family = families
+                .clone()
+                .find(|f| f.number() == m.payload[0])
+                .unwrap();
             let element = elements(NEW_ELEMENT, m.payload)[0];
             let address = element.address;
             match element.remaining {

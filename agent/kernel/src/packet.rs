@@ -82,7 +82,11 @@ impl PacketSocket {
             Speaks::Arp => libc::ETH_P_ARP,
             Speaks::Advertisements => libc::ETH_P_IPV6,
         };
-        let wire = i32::from(u16::try_from(protocol).expect("16 bits on the wire").to_be());
+        let wire = i32::from(
+            u16::try_from(protocol)
+                .expect("16 bits on the wire")
+                .to_be(),
+        );
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(wire)))
             .map_err(failed("open a packet socket"))?;
         if speaks == Speaks::Advertisements {

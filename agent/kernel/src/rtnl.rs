@@ -80,7 +80,9 @@ impl Rtnl {
             let mut lifetime = CacheInfo::default();
             lifetime.ifa_preferred = 0;
             lifetime.ifa_valid = FOREVER;
-            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+            message
+                .attributes
+                .push(AddressAttribute::CacheInfo(lifetime));
         }
         let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
         match self.change(RouteNetlinkMessage::NewAddress(message), flags) {
@@ -196,7 +198,9 @@ impl Monitor {
             libc::RTNLGRP_IPV6_IFADDR,
         ];
         for group in groups {
-            netlink.subscribe(group).map_err(failed("hear of changes"))?;
+            netlink
+                .subscribe(group)
+                .map_err(failed("hear of changes"))?;
         }
         Ok(Self { netlink })
     }
@@ -234,7 +238,9 @@ fn parse(message: &Message<'_>) -> Option<RouteNetlinkMessage> {
 
 fn event(message: RouteNetlinkMessage) -> Option<Event> {
     match message {
-        RouteNetlinkMessage::NewLink(m) => read_link(&m).map(|(index, link)| Event::Link { index, link }),
+        RouteNetlinkMessage::NewLink(m) => {
+            read_link(&m).map(|(index, link)| Event::Link { index, link })
+        }
         RouteNetlinkMessage::DelLink(m) => Some(Event::LinkGone {
             index: m.header.index,
         }),
@@ -275,7 +281,9 @@ fn read_link(message: &LinkMessage) -> Option<(u32, Link)> {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Controller(index) => link.master = Some(*index).filter(|i| *i != 0),
-            LinkAttribute::Address(bytes) if message.header.link_layer_type == LinkLayerType::Ether => {
+            LinkAttribute::Address(bytes)
+                if message.header.link_layer_type == LinkLayerType::Ether =>
+            {
                 link.mac = bytes.as_slice().try_into().ok().map(Mac);
             }
             LinkAttribute::LinkInfo(infos) => {

@@ -205,7 +205,10 @@ impl Desired {
                 .collect();
             if !elements.is_empty() {
                 let list = elements.join(", ");
-                line(text, &format!("add element {family} {TABLE} {set} {{ {list} }}"));
+                line(
+                    text,
+                    &format!("add element {family} {TABLE} {set} {{ {list} }}"),
+                );
             }
         }
     }
@@ -218,7 +221,10 @@ impl Desired {
         line(text, &format!("table {family} {TABLE} {{"));
         for Chain { name, hook, rules } in chains {
             line(text, &format!("\tchain {name} {{"));
-            line(text, &format!("\t\ttype filter hook {hook} priority {PRIORITY}; policy accept;"));
+            line(
+                text,
+                &format!("\t\ttype filter hook {hook} priority {PRIORITY}; policy accept;"),
+            );
             for rule in rules {
                 line(text, &format!("\t\t{rule}"));
             }
@@ -333,7 +339,12 @@ mod tests {
         let addresses = ["192.168.30.130", "192.168.56.20", "fd00:30::130"];
         Desired {
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
-            devices: [device(2, "ens192"), device(7, "bond0.30"), device(9, "br_t@1")].into(),
+            devices: [
+                device(2, "ens192"),
+                device(7, "bond0.30"),
+                device(9, "br_t@1"),
+            ]
+            .into(),
         }
     }
 
@@ -354,7 +365,11 @@ mod tests {
         if std::env::var_os("HAMESH_GOLDEN").is_some() {
             std::fs::write(golden, &text).unwrap();
         }
-        assert_eq!(text, std::fs::read_to_string(golden).unwrap(), "HAMESH_GOLDEN=1 rewrites it");
+        assert_eq!(
+            text,
+            std::fs::read_to_string(golden).unwrap(),
+            "HAMESH_GOLDEN=1 rewrites it"
+        );
     }
 
     #[test]
@@ -364,13 +379,20 @@ mod tests {
         desired.devices.remove(&device(2, "ens192"));
         desired.devices.insert(device(2, "trust0"));
         let text = desired.text(Part::Interfaces, &observed);
-        assert!(text.contains("delete chain netdev hamesh_fence egress_2_ens192\n"), "{text}");
+        assert!(
+            text.contains("delete chain netdev hamesh_fence egress_2_ens192\n"),
+            "{text}"
+        );
         assert!(text.contains("chain egress_2_trust0 {"), "{text}");
         let left = ChainName {
             family: Family::Netdev,
             name: "egress_2_ens192".into(),
         };
-        assert!(desired.damage(&observed).contains(&Damage::ChainLeftOver(left)));
+        assert!(
+            desired
+                .damage(&observed)
+                .contains(&Damage::ChainLeftOver(left))
+        );
     }
 
     #[test]
@@ -413,7 +435,10 @@ mod tests {
     #[test]
     fn the_part_for_the_boot_names_no_interface_and_leaves_their_table_alone() {
         let text = site().text(Part::Host, &as_loaded(&Desired::default()));
-        assert!(!text.contains("netdev") && !text.contains(" device "), "{text}");
+        assert!(
+            !text.contains("netdev") && !text.contains(" device "),
+            "{text}"
+        );
         assert!(text.contains("hook prerouting") && text.contains("table arp"));
     }
 }

@@ -105,7 +105,10 @@ mod tests {
             priority: Err(refusal),
         };
         let said = fitness.to_string();
-        assert!(said.starts_with("memory locked, no raised priority ("), "{said}");
+        assert!(
+            said.starts_with("memory locked, no raised priority ("),
+            "{said}"
+        );
         assert!(said.ends_with("give it CAP_SYS_NICE)"), "{said}");
     }
 
