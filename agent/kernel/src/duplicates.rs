@@ -179,7 +179,8 @@ mod tests {
         watch.asks(ip(), now);
         assert_eq!(watch.hears(&announced(OWN), now), [], "that was this node");
         let rival = Finding::Rival { ip: ip(), mac: ONE };
-        assert_eq!(watch.hears(&announced(ONE), now), [rival.clone()]);
+        let found = watch.hears(&announced(ONE), now);
+        assert_eq!(found, std::slice::from_ref(&rival));
         let macs = [OWN, ONE].into();
         let duplicate = Finding::Duplicate { ip: ip(), macs };
         assert_eq!(watch.hears(&answer(ONE), now), [rival, duplicate]);

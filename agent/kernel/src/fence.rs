@@ -25,8 +25,9 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
 use thiserror::Error;
 
+use crate::changes::{self, Change};
 use crate::netlink::{Netlink, NetlinkError};
-use crate::nf::{self, Change, Family, Kind};
+use crate::nf::{self, Family, Kind};
 use crate::ruleset::{ChainName, Observed};
 
 /// A list that changed while it was read is read again, so often at most.
@@ -104,7 +105,7 @@ impl Fence {
             self.close(addresses)?;
             return Ok(Written::TooLate);
         };
-        match self.commit(addresses, nf::taking(addresses, ms)) {
+        match self.commit(addresses, changes::taking(addresses, ms)) {
             Ok(()) => self.settle(addresses, deadline),
             Err(e) => Err(self.explain(addresses, e)),
         }
@@ -120,7 +121,7 @@ impl Fence {
             self.close(addresses)?;
             return Ok(Written::TooLate);
         };
-        match self.commit(addresses, nf::renewal(addresses, ms)) {
+        match self.commit(addresses, changes::renewal(addresses, ms)) {
             Ok(()) => self.settle(addresses, deadline),
             Err(FenceError::Netlink(e)) if e.refusal() == Some(libc::ENOENT) => {
                 // Of several some may be live yet: a claim is held whole or not at all. Where the
@@ -134,7 +135,7 @@ impl Fence {
 
     /// Closes the fence for these addresses now. Closing a closed one is no error.
     pub fn close(&mut self, addresses: &[IpAddr]) -> Result<(), FenceError> {
-        self.commit(addresses, nf::closing(addresses))
+        self.commit(addresses, changes::closing(addresses))
             .map_err(|e| self.explain(addresses, e))
     }
 
@@ -230,7 +231,7 @@ impl Fence {
             let set = kind.set(v4);
             let found = self.look(
                 |request, number| nf::get_elements(request, number, family, set),
-                |kind, payload| nf::elements(kind, payload),
+                nf::elements,
             );
             match found {
                 Ok(found) => all.extend(found.into_iter().flatten()),

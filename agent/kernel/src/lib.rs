@@ -14,6 +14,7 @@
 //! Absent on purpose: leases and decisions. A caller brings the deadline.
 
 pub mod announcer;
+mod changes;
 pub mod device;
 pub mod duplicates;
 pub mod exit;
@@ -26,5 +27,6 @@ pub mod nf;
 mod nla;
 pub mod packet;
 pub mod rtnl;
+mod rules;
 pub mod ruleset;
 pub mod thread;

@@ -21,18 +21,14 @@
 //! `ether type` (nft adds a test of the *incoming* interface, which never matches on egress).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::device::Device;
 use crate::nf::Family;
+use crate::rules::{self, Chain, EGRESS, PRIORITY};
 
 /// The name of each of the three tables.
 pub const TABLE: &str = "hamesh_fence";
-/// Before connection tracking and before anything a firewall does at `raw`.
-const PRIORITY: i32 = -310;
-/// Every chain at an interface starts with this.
-const EGRESS: &str = "egress_";
 
 /// What the fence shall hold: every address of every claim, whoever holds it, and the interfaces
 /// at which packet sockets are kept from announcing it.
@@ -157,7 +153,7 @@ impl Desired {
     fn expected(&self) -> BTreeMap<ChainName, u32> {
         let mut expected = BTreeMap::new();
         for family in Family::ALL {
-            for chain in self.chains_of(family) {
+            for chain in rules::chains(family, &self.devices) {
                 let rules = u32::try_from(chain.rules.len()).expect("a handful of rules");
                 let name = chain.name;
                 expected.insert(ChainName { family, name }, rules);
@@ -167,7 +163,7 @@ impl Desired {
     }
 
     fn left_over<'a>(&self, observed: &'a Observed) -> impl Iterator<Item = ChainName> + use<'a> {
-        let wanted: BTreeSet<String> = self.devices.iter().map(egress_chain).collect();
+        let wanted: BTreeSet<String> = self.devices.iter().map(rules::egress_chain).collect();
         observed
             .chains
             .keys()
@@ -214,7 +210,7 @@ impl Desired {
     }
 
     fn chains(&self, text: &mut String, family: Family) {
-        let chains = self.chains_of(family);
+        let chains = rules::chains(family, &self.devices);
         if chains.is_empty() {
             return;
         }
@@ -232,86 +228,6 @@ impl Desired {
         }
         line(text, "}");
     }
-
-    fn chains_of(&self, family: Family) -> Vec<Chain> {
-        let chain = |name: &str, rules: &'static [&'static str]| Chain {
-            name: name.into(),
-            hook: name.into(),
-            rules,
-        };
-        match family {
-            Family::Inet => vec![
-                chain("prerouting", PREROUTING),
-                chain("input", INPUT),
-                chain("output", OUTPUT),
-            ],
-            Family::Arp => vec![chain("input", ARP_INPUT), chain("output", ARP_OUTPUT)],
-            Family::Netdev => {
-                let at = |device: &Device| Chain {
-                    name: egress_chain(device),
-                    hook: format!("egress device \"{}\"", device.name),
-                    rules: EGRESS_RULES,
-                };
-                self.devices.iter().map(at).collect()
-            }
-        }
-    }
-}
-
-struct Chain {
-    name: String,
-    hook: String,
-    rules: &'static [&'static str],
-}
-
-/// `@nh,64,128` is an IPv6 packet's source, `@nh,192,128` its destination.
-///
-/// `fib`: a packet on its way through a router to the holder is not ours to drop. Before `input`,
-/// because an address may be translated away before that hook sees it.
-const PREROUTING: &[&str] = &[
-    "ip daddr @vips4 ip daddr != @live4 fib daddr type local drop",
-    "meta nfproto ipv6 @nh,192,128 @vips6 @nh,192,128 != @live6 fib daddr type local drop",
-];
-
-const INPUT: &[&str] = &[
-    "ip daddr @vips4 ip daddr != @live4 drop",
-    "meta nfproto ipv6 @nh,192,128 @vips6 @nh,192,128 != @live6 drop",
-    "icmpv6 type nd-neighbor-solicit @th,64,128 @vips6 @th,64,128 != @live6 drop",
-];
-
-const OUTPUT: &[&str] = &[
-    "ip saddr @vips4 ip saddr != @live4 drop",
-    "meta nfproto ipv6 @nh,64,128 @vips6 @nh,64,128 != @live6 drop",
-    "icmpv6 type nd-neighbor-advert @th,64,128 @vips6 @th,64,128 != @live6 drop",
-];
-
-/// An announcement by the rightful holder has the address as sender too, and must be learnt.
-const ARP_INPUT: &[&str] = &[
-    "arp operation request arp daddr ip @vips4 arp daddr ip != @live4 arp saddr ip != @vips4 drop",
-];
-
-const ARP_OUTPUT: &[&str] = &["arp saddr ip @vips4 arp saddr ip != @live4 drop"];
-
-/// The last rule is the probe by which the kernel asks whether an address it was just given is
-/// free; it would make the holder's own address look like a duplicate to others.
-const EGRESS_RULES: &[&str] = &[
-    "arp saddr ip @vips4 arp saddr ip != @live4 drop",
-    "ip saddr @vips4 ip saddr != @live4 drop",
-    "meta protocol ip6 @nh,64,128 @vips6 @nh,64,128 != @live6 drop",
-    "icmpv6 type nd-neighbor-advert @th,64,128 @vips6 @th,64,128 != @live6 drop",
-    "icmpv6 type nd-neighbor-solicit ip6 saddr :: @th,64,128 @vips6 @th,64,128 != @live6 drop",
-];
-
-/// `egress_3_eth0.30`; what nft does not allow in a name is written as `_` and its code.
-fn egress_chain(device: &Device) -> String {
-    let mut name = format!("{EGRESS}{}_", device.index);
-    for byte in device.name.as_ref().bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => name.push(char::from(byte)),
-            other => write!(name, "_{other:02x}").expect("a String takes everything"),
-        }
-    }
-    name
 }
 
 fn element(address: &IpAddr) -> String {
@@ -398,7 +314,10 @@ mod tests {
     #[test]
     fn names_that_differ_only_in_escaped_characters_have_chains_of_their_own() {
         let names = ["a_b", "a@b", "a_40b", "a-b", "a.b"];
-        let chains: BTreeSet<String> = names.iter().map(|n| egress_chain(&device(1, n))).collect();
+        let chains: BTreeSet<String> = names
+            .iter()
+            .map(|n| rules::egress_chain(&device(1, n)))
+            .collect();
         assert_eq!(chains.len(), names.len(), "{chains:?}");
     }
 
