@@ -4,6 +4,7 @@ mod deadline;
 mod holder;
 mod hostile;
 mod lab;
+mod layers;
 mod network;
 mod packets;
 
@@ -15,6 +16,7 @@ type Test = fn() -> anyhow::Result<()>;
 
 const TESTS: &[&[(&str, Test)]] = &[
     packets::TESTS,
+    layers::TESTS,
     deadline::TESTS,
     hostile::TESTS,
     network::TESTS,

@@ -233,7 +233,7 @@ fn pings(from: &Namespace, address: &str) -> Result<bool> {
 
 /// Whether a connection to an address comes about. That it does not is proved by one to the node's
 /// own address that was begun later and did.
-fn connects(from: &Namespace, node: &Node, address: IpAddr) -> Result<bool> {
+pub fn connects(from: &Namespace, node: &Node, address: IpAddr) -> Result<bool> {
     let listener = node.namespace.within(|| Ok(TcpListener::bind("[::]:0")?))?;
     let port = listener.local_addr()?.port();
     let own = node.own()[usize::from(address.is_ipv6())];
