@@ -29,8 +29,18 @@ const LAYERS: &[Layer] = &[
         only: Some(&["ipnet", "saphyr-parser", "serde", "strsim", "thiserror"]),
     },
     Layer {
+        name: "hamesh-kernel",
+        may_use: &[],
+        only: None,
+    },
+    Layer {
         name: "hamesh-agent",
-        may_use: &["hamesh-claims", "hamesh-proto", "hamesh-roles"],
+        may_use: &[
+            "hamesh-claims",
+            "hamesh-proto",
+            "hamesh-roles",
+            "hamesh-kernel",
+        ],
         only: None,
     },
     Layer {

@@ -5,10 +5,10 @@
 //!
 //! Pure, tested on any machine: [`ruleset`] (the fence as text), [`nf`] (its elements as bytes),
 //! [`interfaces`] (where an address belongs), [`frames`] (announcements and probes), [`announcer`]
-//! (when to announce), [`duplicates`] (who else answers).
+//! (when to announce), [`duplicates`] (who else answers), [`reconcile`] (what others changed).
 //!
 //! Dull drivers, tested in network namespaces: [`fence`], [`load`], [`rtnl`], [`packet`], [`exit`],
-//! [`thread`]. They block, wait for the kernel alone, and work without an asynchronous runtime: the
+//! [`thread`], and [`vips`], which puts them in order. They block, wait for the kernel alone, and work without an asynchronous runtime: the
 //! holder's thread polls their descriptors.
 //!
 //! Absent on purpose: leases and decisions. A caller brings the deadline.
@@ -26,7 +26,9 @@ mod netlink;
 pub mod nf;
 mod nla;
 pub mod packet;
+pub mod reconcile;
 pub mod rtnl;
 mod rules;
 pub mod ruleset;
 pub mod thread;
+pub mod vips;

@@ -7,6 +7,7 @@ mod lab;
 mod layers;
 mod network;
 mod packets;
+mod vips;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ const TESTS: &[&[(&str, Test)]] = &[
     deadline::TESTS,
     hostile::TESTS,
     network::TESTS,
+    vips::TESTS,
 ];
 
 fn main() -> ExitCode {
