@@ -81,6 +81,21 @@ mod tests {
         assert_eq!(all, expected);
     }
 
+    /// An add alone leaves the deadline of a live element as it is on kernels before 6.12.
+    #[test]
+    fn a_take_over_deletes_what_may_be_left_between_two_adds() {
+        let v4: IpAddr = "10.0.0.9".parse().unwrap();
+        let all: Vec<_> = taking(&[v4], 40).collect();
+        assert_eq!(all.len(), 9);
+        for (table, family) in all.chunks(3).zip(Family::ALL) {
+            let delete = Change::Delete {
+                family,
+                address: v4,
+            };
+            assert_eq!(table, [add(family, v4, 40), delete, add(family, v4, 40)]);
+        }
+    }
+
     #[test]
     fn a_give_back_ends_with_a_delete_in_every_table() {
         let v4: IpAddr = "10.0.0.9".parse().unwrap();

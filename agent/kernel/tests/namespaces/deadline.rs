@@ -102,13 +102,14 @@ fn renewal_extends() -> Result<()> {
     node.load()?;
     node.configure()?;
     let mut fence = node.fence()?;
-    let first = Instant::now() + Duration::from_millis(1500);
-    ensure!(fence.take(&VIPS, first)? == Written::Live);
-    let renewed = fence.renew(&VIPS, Instant::now() + LONG)?;
-    ensure!(
-        renewed == Written::Live,
-        "{renewed:?}: the machine is too slow for this test"
-    );
+    let take_and_renew = || {
+        let first = Instant::now() + Duration::from_millis(500);
+        fence.take(&VIPS, first)?;
+        Ok((fence.renew(&VIPS, Instant::now() + LONG)?, first))
+    };
+    // A busy machine may need more than one try to renew in time.
+    let in_time = |seen: &(Written, Instant)| seen.0 == Written::Live;
+    let (_, first) = until("a renewal in time", take_and_renew, in_time)?;
     std::thread::sleep(first.saturating_duration_since(Instant::now()));
     for vip in VIPS {
         ensure!(
