@@ -10,7 +10,7 @@
 //! but never sooner than [`CLOSEST`] after the last announcement, so that two nodes that contradict
 //! each other cannot fill the network; the forms alternate; a silent announcer is never due.
 //!
-//! The burst is dense at first, since a lost frame then costs its clients everything, and thins out.
+//! The burst is dense at first, since a lost frame then costs its clients all, and thins out.
 //! RFC 5227's ten seconds between defences are for hosts without a lease; a holder has one.
 
 use std::time::{Duration, Instant};

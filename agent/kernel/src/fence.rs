@@ -28,7 +28,7 @@ use thiserror::Error;
 use crate::changes::{self, Change};
 use crate::netlink::{Netlink, NetlinkError};
 use crate::nf::{self, Family, Kind};
-use crate::ruleset::{ChainName, Observed};
+use crate::ruleset::{ChainName, Observed, TABLE};
 
 /// A list that changed while it was read is read again, so often at most.
 const LOOKS: u32 = 4;
@@ -53,7 +53,10 @@ pub enum Written {
 pub enum FenceError {
     /// The tables are not loaded (someone flushed them). Nothing was changed. Give the address
     /// back: nothing fences it.
-    #[error("the fence is not loaded (no set {set} in table {family} {table}); nothing was changed; give the address back and load the fence", table = crate::ruleset::TABLE)]
+    #[error(
+        "the fence is not loaded (no set {set} in table {family} {TABLE}); nothing was changed; \
+         give the address back and load the fence"
+    )]
     NotLoaded {
         /// The family whose table or set is missing.
         family: Family,
@@ -62,7 +65,8 @@ pub enum FenceError {
     },
     /// More addresses in one call than the fence is built for. Nothing was changed.
     #[error(
-        "{count} addresses in one claim, at most {MOST_ADDRESSES} can be fenced; nothing was changed"
+        "{count} addresses in one claim, at most {MOST_ADDRESSES} can be fenced; \
+         nothing was changed"
     )]
     TooMany {
         /// How many were given.

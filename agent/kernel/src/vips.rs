@@ -38,7 +38,8 @@ pub enum VipError {
     Address(#[from] RtnlError),
     /// No interface has an address in its network. The fence is closed.
     #[error(
-        "no interface of this node is in the network of {ip}; the fence is closed; give its network to an interface"
+        "no interface of this node is in the network of {ip}; the fence is closed; \
+         give an interface an address in it"
     )]
     Homeless {
         /// The address.
