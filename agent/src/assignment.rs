@@ -233,6 +233,7 @@ mod tests {
             node: node.to_owned(),
             role: "database".to_owned(),
             gossip: gossip.to_owned(),
+            leases: gossip.replace("7445", "7450"),
         };
         v1::Assignment {
             id: Some(v1::AssignmentId {
@@ -250,8 +251,10 @@ mod tests {
                 node: "control-1".to_owned(),
                 api: "192.168.56.31:7443".to_owned(),
                 enrolment: "192.168.56.31:7444".to_owned(),
+                leases: "192.168.56.31:7443".to_owned(),
             }],
             revoked_serials: vec!["0abc".to_owned()],
+            claims: vec![],
         }
     }
 

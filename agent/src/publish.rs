@@ -76,6 +76,8 @@ impl Publisher {
             certificate_expires_unix_ms: self.credentials.current().not_after_unix_ms(),
             kernel: self.machine.kernel.clone(),
             boot_id: self.machine.boot_id.clone(),
+            claims: Vec::new(),
+            holder_unfit: String::new(),
         }
     }
 }

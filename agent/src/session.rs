@@ -203,8 +203,12 @@ impl Session {
                     None => Ok(()),
                 }
             }
-            // A second welcome says nothing new; an unknown arm is of a later version.
-            Some(coordinator_message::Kind::Welcome(_)) | None => Ok(()),
+            // Claims are not held yet, and so their keys are not needed. A second welcome says
+            // nothing new; an unknown arm is of a later version.
+            Some(
+                coordinator_message::Kind::LeaseKeys(_) | coordinator_message::Kind::Welcome(_),
+            )
+            | None => Ok(()),
         }
     }
 

@@ -58,6 +58,7 @@ fn assignment(desk: &Desk, incarnation: u64, generation: u64) -> v1::Assignment 
         node: ToString::to_string(node),
         role: "database".to_owned(),
         gossip: gossip.to_string(),
+        leases: String::new(),
     };
     v1::Assignment {
         id: Some(v1::AssignmentId {
@@ -70,6 +71,7 @@ fn assignment(desk: &Desk, incarnation: u64, generation: u64) -> v1::Assignment 
         members: desk.site.members.iter().map(member).collect(),
         coordinators: vec![desk.endpoint()],
         revoked_serials: vec![],
+        claims: vec![],
     }
 }
 

@@ -66,6 +66,7 @@ impl Desired {
                 node: id.to_string(),
                 role: role_name(member.role),
                 gossip,
+                leases: self.endpoint(id, ports::AGENT_LEASES)?,
             })
         });
         Some(v1::Assignment {
@@ -76,6 +77,7 @@ impl Desired {
             members: members.collect(),
             coordinators: self.coordinators(),
             revoked_serials: self.record.revoked.keys().cloned().collect(),
+            claims: Vec::new(),
         })
     }
 
@@ -86,6 +88,7 @@ impl Desired {
                 node: node.to_string(),
                 api: self.endpoint(node, ports::API)?,
                 enrolment: self.endpoint(node, ports::ENROLMENT)?,
+                leases: self.endpoint(node, ports::COORDINATOR_LEASES)?,
             })
         };
         self.site.coordinators.iter().filter_map(endpoint).collect()

@@ -1,4 +1,4 @@
-//! Names of nodes, sites and operators.
+//! Names of nodes, sites, operators and claims.
 //!
 //! Each is an RFC 1123 label in lower case: 1 to 63 of `a-z`, `0-9` and `-`, neither first nor
 //! last a `-`. A value of these types is valid ever after: names end up in host names,
@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,70 @@ name_type!(
     "operator name"
 );
 
+/// The prefix of claims on virtual addresses.
+const VIP: &str = "vip/";
+
+/// Something that at most one node may do at a time: `vip/edge`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClaimId(Arc<str>);
+
+/// Why a text names no claim.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimIdError {
+    /// It has another form.
+    #[error("claim {0:?} is of no known kind; write `vip/NAME`")]
+    Kind(String),
+    /// What follows the kind is no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+impl ClaimId {
+    /// The claim on the virtual address called `name`.
+    ///
+    /// # Errors
+    /// When `name` is not a label.
+    pub fn vip(name: &str) -> Result<Self, ClaimIdError> {
+        check_label("virtual address", name)?;
+        Ok(Self(format!("{VIP}{name}").into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClaimId {
+    type Err = ClaimIdError;
+
+    fn from_str(text: &str) -> Result<Self, ClaimIdError> {
+        let name = text.strip_prefix(VIP);
+        Self::vip(name.ok_or_else(|| ClaimIdError::Kind(text.chars().take(MAX_QUOTED).collect()))?)
+    }
+}
+
+impl TryFrom<String> for ClaimId {
+    type Error = ClaimIdError;
+
+    fn try_from(text: String) -> Result<Self, ClaimIdError> {
+        text.parse()
+    }
+}
+
+impl From<ClaimId> for String {
+    fn from(id: ClaimId) -> String {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for ClaimId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +196,15 @@ mod tests {
         let longest = "a".repeat(MAX_LABEL);
         for text in ["a", "node-1", "1", "0-0", longest.as_str()] {
             assert_eq!(text.parse::<NodeId>().expect(text).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_claim_is_named_by_its_kind_and_a_label() {
+        let claim: ClaimId = "vip/edge".parse().expect("a claim");
+        assert_eq!(claim, ClaimId::vip("edge").expect("a label"));
+        for text in ["", "edge", "vip/", "vip/Edge", "vip/a/b", "nas/primary/"] {
+            assert!(text.parse::<ClaimId>().is_err(), "{text:?}");
         }
     }
 

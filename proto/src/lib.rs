@@ -10,6 +10,7 @@
 //! | [`credentials`] | who a process is: key, certificate and trusted CAs, renewed in flight |
 //! | [`tls`] | connections: listeners, channels, who is on the other side |
 //! | [`seal`] | gossip datagrams and secrets at rest, sealed |
+//! | [`leases`] | lease datagrams: their content and their seal |
 //! | [`facts`], [`re_enrol`] | what a node signs: facts about itself, a request after expiry |
 //! | [`metrics_http`] | metrics over mutual TLS, pages on a unix socket |
 //! | [`token`] | the single-use secret that lets a node enrol |
@@ -48,6 +49,7 @@ pub mod hex;
 pub mod ids;
 pub mod key;
 pub mod leaf;
+pub mod leases;
 pub mod logging;
 pub mod metrics_http;
 pub mod pem_text;

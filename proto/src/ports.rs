@@ -2,6 +2,8 @@
 
 /// Coordinator: the gRPC API, mutual TLS.
 pub const API: u16 = 7443;
+/// Coordinator: lease datagrams, sealed UDP; the API's number.
+pub const COORDINATOR_LEASES: u16 = 7443;
 /// Coordinator: enrolment, TLS with the site CA pinned by the client.
 pub const ENROLMENT: u16 = 7444;
 /// Agent: gossip, sealed UDP datagrams.
@@ -14,3 +16,5 @@ pub const COORDINATOR_METRICS: u16 = 7447;
 pub const STORE_CLIENT: u16 = 7448;
 /// Store: peers, mutual TLS under the store's own CA.
 pub const STORE_PEER: u16 = 7449;
+/// Agent: lease datagrams, sealed UDP, with coordinators and other members of its claims.
+pub const AGENT_LEASES: u16 = 7450;

@@ -95,6 +95,7 @@ impl Desk {
             node: "control-1".to_owned(),
             api,
             enrolment,
+            leases: String::new(),
         }
     }
 

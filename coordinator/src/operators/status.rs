@@ -39,6 +39,7 @@ impl OperatorsService {
             ca_expires_unix_ms: core.authority.ca().not_after_unix_ms(),
             store: Some(store_status(core.ledger.store().health().await)),
             now_unix_ms: core.clock.unix_ms(),
+            claims: Vec::new(),
         })
     }
 
@@ -75,6 +76,7 @@ impl OperatorsService {
             applied: said.applied,
             certificate_expires_unix_ms: expires.unwrap_or(0),
             re_enrol_open_until_unix_ms: open.unwrap_or(0),
+            drained: false,
         }
     }
 }

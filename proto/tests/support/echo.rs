@@ -43,6 +43,7 @@ impl Enrolment for WhoAmI {
                 .map_or("nobody".to_owned(), |who| who.id.to_string()),
             api: identity.map_or(String::new(), |who| who.serial),
             enrolment: String::new(),
+            leases: String::new(),
         };
         Ok(Response::new(v1::EnrolResponse {
             bundle: None,

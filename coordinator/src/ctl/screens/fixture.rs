@@ -71,6 +71,7 @@ pub(super) fn node(
         applied: id(14),
         certificate_expires_unix_ms: NOW + 6 * DAY,
         re_enrol_open_until_unix_ms: 0,
+        drained: false,
     }
 }
 
@@ -126,6 +127,7 @@ pub(super) fn healthy() -> v1::SiteStatus {
         ("node-1", ""),
     ];
     v1::SiteStatus {
+        claims: Vec::new(),
         site: "thirteen".into(),
         coordinator: "control-1".into(),
         coordinator_version: "0.1.0".into(),
