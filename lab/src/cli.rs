@@ -115,8 +115,20 @@ pub enum Action {
         #[arg(required = true)]
         nodes: Vec<String>,
     },
-    /// Cut nodes (or `client`, `client:NETWORK`) off from every network
+    /// Cut nodes (or `client`, `client2:NETWORK`) off from every network; they keep the carrier
     Cut {
+        /// The nodes
+        #[arg(required = true)]
+        nodes: Vec<String>,
+    },
+    /// Take the carrier from the interfaces of nodes, as pulling their cables does
+    Unplug {
+        /// The nodes
+        #[arg(required = true)]
+        nodes: Vec<String>,
+    },
+    /// Bring the carrier of nodes back
+    Plug {
         /// The nodes
         #[arg(required = true)]
         nodes: Vec<String>,
@@ -144,6 +156,9 @@ pub enum Action {
         /// The network to stand on; the one that is not the management network if not given
         #[arg(long)]
         network: Option<String>,
+        /// Stand at the second client of the network
+        #[arg(long)]
+        second: bool,
         /// The command
         #[arg(last = true, required = true)]
         command: Vec<String>,

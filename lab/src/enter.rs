@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::engine::uml;
 use crate::lab::Lab;
 use crate::names;
-use crate::topology::{Network, Node};
+use crate::topology::{Client, Node};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -61,12 +61,12 @@ impl Entry {
     }
 
     /// A command that stands on a network of the site as a client, with the host's files.
-    pub fn client(lab: &Lab, network: &Network, words: &[String]) -> Result<Self> {
-        let path = names::namespace_path(&names::client_namespace(&network.name));
+    pub fn client(lab: &Lab, client: &Client, words: &[String]) -> Result<Self> {
+        let path = names::namespace_path(&client.namespace);
         let mut entered = vec!["nsenter".to_owned(), format!("--net={}", path.display())];
         entered.push("--".to_owned());
         entered.extend(words.iter().cloned());
-        Self::new(lab, names::CLIENT_GROUP, &entered, "the client")
+        Self::new(lab, names::CLIENT_GROUP, &entered, &client.name)
     }
 
     fn new(lab: &Lab, group: &str, words: &[String], place: &str) -> Result<Self> {

@@ -97,7 +97,7 @@ fn network_namespace(lab: &Lab, forward: Forward) -> Result<String> {
         .topology
         .network_of(address)
         .with_context(|| format!("{address} is in no network of site {}", lab.topology.site))?;
-    Ok(names::client_namespace(&network.name))
+    Ok(network.clients[0].namespace.clone())
 }
 
 /// Carries one connection both ways, until both sides have closed. Whoever dialled sees a target

@@ -213,10 +213,12 @@ pub fn build_fabric(topology: &Topology) -> Result<()> {
     ensure_namespace(FABRIC)?;
     ip_batch(FABRIC, wiring::bridges(topology, &links(FABRIC)?))?;
     for network in &topology.networks {
-        let namespace = names::client_namespace(&network.name);
-        ensure_namespace(&namespace)?;
-        ip_batch(FABRIC, wiring::plug_client(network, &links(FABRIC)?))?;
-        ip_batch(&namespace, wiring::client_address(network))?;
+        for client in &network.clients {
+            ensure_namespace(&client.namespace)?;
+            let existing = links(FABRIC)?;
+            ip_batch(FABRIC, wiring::plug_client(network, client, &existing))?;
+            ip_batch(&client.namespace, wiring::client_address(network, client))?;
+        }
     }
     Ok(())
 }
@@ -243,6 +245,11 @@ pub fn plug_node(topology: &Topology, node: &Node) -> Result<()> {
 pub fn unplug_node(node: &Node) -> Result<()> {
     pull_cables(node)?;
     delete_namespace(&node.namespace())
+}
+
+/// Takes the carrier from a node's interfaces, or brings it back.
+pub fn set_carrier(node: &Node, there: bool) -> Result<()> {
+    ip_batch(FABRIC, wiring::carrier(node, there))
 }
 
 /// Pulls a node's cables.

@@ -236,6 +236,14 @@ impl Lab {
         host::unplug_node(node)
     }
 
+    /// Takes the carrier from a node's interfaces, or brings it back. A boot brings it back too.
+    pub fn carrier(&self, node: &Node, there: bool) -> Result<()> {
+        if !self.is_on(node) {
+            bail!("{} is off; it has no cables", node.name);
+        }
+        host::set_carrier(node, there)
+    }
+
     /// Stops a node where it stands.
     pub fn freeze(&self, node: &Node) -> Result<()> {
         if !self.is_on(node) {

@@ -105,17 +105,16 @@ fn run(action: Action) -> Result<i32> {
         Action::Freeze { nodes } => each(&nodes, Lab::freeze)?,
         Action::Thaw { nodes } => each(&nodes, Lab::thaw)?,
         Action::Cut { nodes } => trouble::cut(&Lab::open()?, &nodes)?,
+        Action::Unplug { nodes } => each(&nodes, |lab, node| lab.carrier(node, false))?,
+        Action::Plug { nodes } => each(&nodes, |lab, node| lab.carrier(node, true))?,
         Action::Heal { nodes } => trouble::heal(&Lab::open()?, &nodes)?,
         Action::Partition { groups } => trouble::partition(&Lab::open()?, &groups.join(" "))?,
         Action::Loss { node, percent } => trouble::lose(&Lab::open()?, &node, percent)?,
-        Action::Client { network, command } => {
-            let lab = Lab::open()?;
-            let network = match network {
-                Some(name) => lab.topology.network(&name)?,
-                None => &lab.topology.networks[lab.topology.outside],
-            };
-            return Entry::client(&lab, network, &command)?.run();
-        }
+        Action::Client {
+            network,
+            second,
+            command,
+        } => return client(network.as_deref(), second, &command),
         Action::Forward { forward, end } => match (forward, end) {
             (Some(forward), _) => forward::start(&Lab::open()?, forward)?,
             (None, Some(port)) => forward::end(&Lab::open()?, port)?,
@@ -162,6 +161,16 @@ fn each(names: &[String], work: impl Fn(&Lab, &Node) -> Result<()> + Sync) -> Re
 fn exec(node: &str, command: &[String], terminal: bool) -> Result<i32> {
     let lab = Lab::open()?;
     Entry::node(&lab, lab.topology.node(node)?, command, terminal)?.run()
+}
+
+fn client(network: Option<&str>, second: bool, command: &[String]) -> Result<i32> {
+    let lab = Lab::open()?;
+    let network = match network {
+        Some(name) => lab.topology.network(name)?,
+        None => &lab.topology.networks[lab.topology.outside],
+    };
+    let client = &network.clients[usize::from(second)];
+    Entry::client(&lab, client, command)?.run()
 }
 
 fn push(node: &str, source: &Path, destination: &str) -> Result<i32> {

@@ -28,9 +28,28 @@ pub fn node_namespace(node: &str) -> String {
     format!("{PREFIX}-node-{node}")
 }
 
-/// Network namespace of the client on a network.
-pub fn client_namespace(network: &str) -> String {
-    format!("{PREFIX}-client-{network}")
+/// One of the two clients of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// The one that is meant where nothing else is said.
+    First,
+    /// The other.
+    Second,
+}
+
+impl Seat {
+    /// What commands and faults call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "client",
+            Self::Second => "client2",
+        }
+    }
+}
+
+/// Network namespace of a client on a network.
+pub fn client_namespace(seat: Seat, network: &str) -> String {
+    format!("{PREFIX}-{}-{network}", seat.name())
 }
 
 /// Path of a named network namespace.
@@ -117,7 +136,7 @@ mod tests {
     fn only_the_labs_own_namespaces_are_taken_for_the_labs() {
         assert!(is_ours(FABRIC));
         assert!(is_ours(&node_namespace("node-1")));
-        assert!(is_ours(&client_namespace("untrust")));
+        assert!(is_ours(&client_namespace(Seat::Second, "untrust")));
         assert!(!is_ours("hamesh-laboratory"));
         assert!(!is_ours("somebody-else"));
     }

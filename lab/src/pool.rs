@@ -16,9 +16,11 @@ use crate::names::{self, CACHE};
 use crate::tool::Tool;
 
 /// Debian packages that nodes install beyond what hamesh's own depend on. The one list of them.
-/// serf is the rival of the gossip bench.
-const SERVICES: [&str; 4] = [
+/// serf and keepalived are the rivals of the benches.
+const SERVICES: [&str; 6] = [
     "etcd-server",
+    "haproxy",
+    "keepalived",
     "prometheus",
     "prometheus-node-exporter",
     "serf",

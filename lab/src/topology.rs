@@ -8,14 +8,20 @@
 //!   eth0 ------------- n3-0 [br0: trust] c0 ------------- eth0
 //!   eth1 ------------- n3-1 [br1: untrust] c1 --- eth0 (another client)
 //! ```
+//! Every network has two clients: what one does changes its own neighbour cache, so that who would
+//! watch without touching watches from the other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use hamesh_roles::{Engine, Site};
 
 use crate::names;
+
+pub use clients::Client;
+
+mod clients;
 
 /// All that the lab makes for one site.
 #[derive(Debug, Clone)]
@@ -32,17 +38,15 @@ pub struct Topology {
     pub outside: usize,
 }
 
-/// One network: a bridge in the fabric and a client on it.
+/// One network: a bridge in the fabric and the clients on it.
 #[derive(Debug, Clone)]
 pub struct Network {
     /// Its name in the site.
     pub name: String,
     /// The bridge in the fabric.
     pub bridge: String,
-    /// The client's port on the bridge.
-    pub client_port: String,
-    /// The client's address: the highest that the site leaves free.
-    pub client_address: IpAddr,
+    /// The clients, in the order of their names.
+    pub clients: [Client; 2],
     /// Length of the network's prefix.
     pub prefix: u8,
     /// The network, as a test for membership.
@@ -86,7 +90,7 @@ impl Topology {
     /// Works out the topology of a site.
     ///
     /// # Errors
-    /// A network so full that no address is left for the lab's client.
+    /// A network so full that no addresses are left for the lab's clients.
     pub fn of(site: &Site) -> Result<Self> {
         let taken: BTreeSet<IpAddr> = site
             .nodes
@@ -101,13 +105,12 @@ impl Topology {
             .enumerate()
             .map(|(index, (name, network))| {
                 let (first, last) = (network.cidr.network(), network.cidr.broadcast());
-                let client_address = highest_free(first, last, &taken)
-                    .with_context(|| format!("network {name} has no address left for a client"))?;
+                let free = clients::highest_free(first, last, &taken)
+                    .with_context(|| format!("network {name} has no two addresses for clients"))?;
                 Ok(Network {
                     name: name.to_string(),
                     bridge: format!("br{index}"),
-                    client_port: format!("c{index}"),
-                    client_address,
+                    clients: clients::of(name.as_ref(), index, free),
                     prefix: network.cidr.prefix_len(),
                     first,
                     last,
@@ -178,7 +181,7 @@ impl Topology {
     }
 
     /// Ports on the bridges of everything a fault can name: nodes, and the clients as
-    /// `client:NETWORK` (the one that `client` means by default also as `client`).
+    /// `client:NETWORK` and `client2:NETWORK` (on the network of `client` also without it).
     pub fn ports(&self) -> BTreeMap<String, Vec<String>> {
         let nodes = self.nodes.iter().map(|node| {
             (
@@ -190,11 +193,13 @@ impl Topology {
             .networks
             .iter()
             .enumerate()
-            .flat_map(|(index, network)| {
-                let port = vec![network.client_port.clone()];
-                let long = Some((format!("client:{}", network.name), port.clone()));
-                let short = (index == self.outside).then(|| ("client".to_owned(), port));
-                long.into_iter().chain(short)
+            .flat_map(|(index, network)| network.clients.iter().map(move |c| (index, c)))
+            .flat_map(|(index, client)| {
+                let port = vec![client.port.clone()];
+                let long = Some((client.name.clone(), port.clone()));
+                let short = client.name.split(':').next().unwrap_or_default().to_owned();
+                long.into_iter()
+                    .chain((index == self.outside).then_some((short, port)))
             });
         nodes.chain(clients).collect()
     }
@@ -252,29 +257,6 @@ fn mac(node: usize, network: usize) -> String {
         node & 0xff,
         network & 0xff
     )
-}
-
-fn highest_free(first: IpAddr, last: IpAddr, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    let (low, high) = (to_number(first), to_number(last));
-    let candidates = (low + 1..high)
-        .rev()
-        .map(|number| to_address(number, first.is_ipv4()));
-    let mut candidates = candidates;
-    candidates.find(|address| !taken.contains(address))
-}
-
-fn to_number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => u128::from(u32::from(v4)),
-        IpAddr::V6(v6) => u128::from(v6),
-    }
-}
-
-fn to_address(number: u128, v4: bool) -> IpAddr {
-    match u32::try_from(number) {
-        Ok(number) if v4 => IpAddr::V4(Ipv4Addr::from(number)),
-        Ok(_) | Err(_) => IpAddr::V6(Ipv6Addr::from(number)),
-    }
 }
 
 #[cfg(test)]
@@ -339,15 +321,23 @@ nodes:
     }
 
     #[test]
-    fn a_client_takes_the_highest_address_that_the_site_leaves_free() {
+    fn clients_take_the_highest_addresses_that_the_site_leaves_free() {
         let topology = small();
-        let address = |name| topology.network(name).expect("the network").client_address;
-        assert_eq!(address("trust").to_string(), "192.168.56.254");
-        assert_eq!(
-            address("untrust").to_string(),
-            "192.168.30.253",
-            "the VIP has .254"
-        );
+        let addresses = |name| {
+            let network = topology.network(name).expect("the network");
+            network.clients.each_ref().map(|c| c.address.to_string())
+        };
+        assert_eq!(addresses("trust"), ["192.168.56.254", "192.168.56.253"]);
+        let untrust = ["192.168.30.253", "192.168.30.252"];
+        assert_eq!(addresses("untrust"), untrust, "the VIP has .254");
+    }
+
+    #[test]
+    fn a_fault_can_name_either_client_of_a_network() {
+        let ports = small().ports();
+        assert_eq!(ports["client:trust"], ["c0"]);
+        assert_eq!(ports["client2:trust"], ["c0-2"]);
+        assert_eq!(ports["client2"], ports["client2:untrust"]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 use hamesh_roles::Engine;
 
 use crate::engine::uml;
-use crate::names::{client_namespace, node_namespace};
-use crate::topology::{Network, Node, Topology};
+use crate::names::node_namespace;
+use crate::topology::{Client, Network, Node, Topology};
 
 /// Commands in the fabric that make the bridges it lacks.
 pub fn bridges(topology: &Topology, existing: &BTreeSet<String>) -> String {
@@ -30,11 +30,10 @@ pub fn bridges(topology: &Topology, existing: &BTreeSet<String>) -> String {
 }
 
 /// Commands in the fabric that plug a client into its network.
-pub fn plug_client(network: &Network, existing: &BTreeSet<String>) -> String {
-    let port = &network.client_port;
+pub fn plug_client(network: &Network, client: &Client, existing: &BTreeSet<String>) -> String {
+    let (port, namespace) = (&client.port, &client.namespace);
     let mut batch = String::new();
     if !existing.contains(port) {
-        let namespace = client_namespace(&network.name);
         let _ = writeln!(
             batch,
             "link add {port} type veth peer name eth0 netns {namespace}"
@@ -42,17 +41,17 @@ pub fn plug_client(network: &Network, existing: &BTreeSet<String>) -> String {
     }
     let _ = writeln!(
         batch,
-        "link set {port} master {} alias client:{} up",
-        network.bridge, network.name
+        "link set {port} master {} alias {} up",
+        network.bridge, client.name
     );
     batch
 }
 
 /// Commands in the client's namespace.
-pub fn client_address(network: &Network) -> String {
+pub fn client_address(network: &Network, client: &Client) -> String {
     format!(
         "link set lo up\nlink set eth0 up\naddress replace {}/{} dev eth0 nodad\n",
-        network.client_address, network.prefix
+        client.address, network.prefix
     )
 }
 
@@ -89,6 +88,15 @@ pub fn plug_console(node: &Node) -> String {
         node.name,
         uml::OUTSIDE
     )
+}
+
+/// Commands in the fabric that take the carrier from a node's interfaces, or bring it back.
+pub fn carrier(node: &Node, there: bool) -> String {
+    let word = if there { "up" } else { "down" };
+    let ports = node.nics.iter().map(|nic| &nic.port);
+    ports
+        .map(|port| format!("link set {port} {word}\n"))
+        .collect()
 }
 
 /// Commands in the fabric that pull all of a node's cables, those that exist.
