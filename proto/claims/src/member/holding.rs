@@ -43,6 +43,11 @@ impl Hold {
         self.fence_until
     }
 
+    /// Promises may stand for long, but they arm the fence for one time-to-live at most.
+    fn at_most(&self, now: Moment) -> Moment {
+        self.leased_until.max(now.plus(self.ttl))
+    }
+
     pub(super) fn alone_since(&self) -> Option<Moment> {
         self.alone.as_ref().map(|_| self.heard)
     }
@@ -131,7 +136,7 @@ impl Member {
         (now < until).then_some(until)
     }
 
-    /// Arms the fence for what is left of the lease, but never for longer than one time-to-live.
+    /// Arms the fence for what is left of the lease.
     pub(super) fn rearm(&mut self, now: Moment, out: &mut Vec<Action>) {
         let Some(lease_until) = self.lease_until(now) else {
             return;
@@ -139,7 +144,7 @@ impl Member {
         let Part::Holding(hold) = &mut self.part else {
             return;
         };
-        let until = lease_until.min(now.plus(hold.ttl));
+        let until = lease_until.min(hold.at_most(now));
         if until != hold.fence_until {
             hold.fence_until = until;
             out.push(Action::Rearm(until));
@@ -173,7 +178,7 @@ impl Member {
             return;
         };
         if let (Some(until), true) = (lease_until, hold.alone.is_some()) {
-            hold.fence_until = until.min(now.plus(hold.ttl));
+            hold.fence_until = until.min(hold.at_most(now));
             let (grant, until) = (hold.grant, hold.fence_until);
             out.push(Action::Open { grant, until });
             out.push(Action::Note(Note::Reopened));
