@@ -141,6 +141,8 @@ pub struct Grantor {
     longer_until: Moment,
     acknowledged: Option<Moment>,
     eviction: Option<Eviction>,
+    /// How many asks for consent were numbered: an eviction begun anew does not begin again at 1.
+    consents_asked: u64,
 }
 
 impl Grantor {
@@ -197,6 +199,7 @@ impl Grantor {
             longer_until: all_clear,
             acknowledged: None,
             eviction: None,
+            consents_asked: 0,
         }
     }
 
@@ -215,7 +218,9 @@ impl Grantor {
 
     /// Wishes the claim to be moved to `to` as soon as that can take it; `None`: no longer.
     pub fn wish(&mut self, to: Option<NodeName>, now: Moment, out: &mut Vec<Action>) {
-        self.wish = to;
+        // Where it is already, the wish is fulfilled: it shall not bring the claim back later.
+        let there = self.tenure.lease().map(|lease| &lease.node);
+        self.wish = to.filter(|to| Some(to) != there);
         self.decide(now, out);
     }
 

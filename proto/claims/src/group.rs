@@ -57,6 +57,16 @@ impl Group {
         }
     }
 
+    /// Whether its parts go together: whoever could take a claim also promises not to, and a claim
+    /// that peers only keep has one candidate.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        match self.quorum {
+            Quorum::All => self.candidates.is_subset(&self.peers),
+            Quorum::Majority => self.candidates.len() == 1,
+        }
+    }
+
     /// Whether `node` has any part in the claim.
     #[must_use]
     pub fn includes(&self, node: &NodeName) -> bool {

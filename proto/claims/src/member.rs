@@ -13,9 +13,11 @@
 //!    |    freed, or the lease would have run out       v left the group
 //!    +---------------------------------------------- returning (fence closed, tells so)
 //! ```
-//! After a restart it is on standby and believes nothing but its promises: a node that held asks
-//! afresh and is granted at once, while what is left of its lease still lives in the kernel's
-//! fence. The driver must therefore leave a live element alone when it starts.
+//! After a restart it believes nothing but promises. Those that it gave bind it. Those that it lived
+//! on, if it did, let it go on holding: they need no coordinator. Any other holder is on standby,
+//! asks afresh and is granted at once, while what is left of its lease still lives in the kernel's
+//! fence. The driver must therefore leave a live element alone when it starts, and never run two
+//! agents of one node at a time.
 //!
 //! Absent: the clock, the network, the kernel, and operators' break-glass, which opens the fence
 //! beside this machine and answers to nobody.
@@ -41,6 +43,7 @@ pub use events::{Action, Durable, Event, Note, Start};
 use holding::Hold;
 use open::Open;
 pub use pledge::{Promised, RunMemory};
+pub use promises::Kept;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Part {
@@ -59,6 +62,8 @@ pub struct Member {
     storing: Durable,
     run: RunMemory,
     released: Option<(NodeName, RequestId)>,
+    /// What it tells the others that they are released from, and how often it still will.
+    freeing: Option<(RequestId, u32)>,
     health: Health,
     part: Part,
     open: Open,
@@ -68,7 +73,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// Starts on standby.
+    /// Starts on standby, or holding still what the others' promises kept for the last run.
     pub fn start(start: Start, now: Moment, out: &mut Vec<Action>) -> Self {
         Self::start_with(Rules::all(), start, now, out)
     }
@@ -77,8 +82,7 @@ impl Member {
     pub fn start_with(rules: Rules, start: Start, now: Moment, out: &mut Vec<Action>) -> Self {
         let all_clear = lease::grantor_deadline(now, start.timing.longest_word(), rules);
         let run = RunMemory::recall(start.run, start.boot, all_clear, now, rules);
-        out.push(Action::Remember(run.clone()));
-        Self {
+        let mut member = Self {
             rules,
             me: start.me,
             timing: start.timing,
@@ -86,13 +90,16 @@ impl Member {
             disk: start.disk,
             run,
             released: None,
+            freeing: None,
             health: start.health,
             part: Part::Standby,
             open: Open::new(start.session),
             next_request: now,
             answered: None,
             stopping: false,
-        }
+        };
+        member.carry_on(now, out);
+        member
     }
 
     /// Takes note of `event` at `now`; what is to be done is added to `out`.
@@ -112,6 +119,10 @@ impl Member {
                 if changed {
                     self.next_request = now;
                 }
+            }
+            Event::Configure(timing) => {
+                self.timing = timing;
+                self.next_request = now;
             }
             Event::FenceLost => self.fence_lost(now, out),
             Event::Stored(disk) => self.stored(disk, now, out),
@@ -307,6 +318,7 @@ impl Member {
         };
         self.next_request = now.plus(again.max(Duration::from_nanos(1)));
         self.request(want, now, out);
+        self.free_again(out);
         self.keep_alone(now, out);
     }
 

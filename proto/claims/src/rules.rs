@@ -64,19 +64,25 @@ pub enum Rule {
     ReleaseNamesAsk,
     /// A holder that releases its promises no longer relies on them.
     ReleaseEndsReliance,
+    /// After releasing its promises a holder drops the late promises to all earlier asks.
+    ReleaseDropsEarlier,
+    /// A holder that releases or gives back first forgets what its next run would carry on.
+    KeptForgottenFirst,
     /// The fence is closed before the coordinator hears that the claim was given back.
     FenceClosesFirst,
     /// A peer that consented to an eviction promises the evicted node nothing meanwhile.
     ConsentBinds,
     /// A peer consents to an eviction only after its own promise has run out.
     ConsentAfterPromise,
+    /// A consent counts only as the answer to an ask of this eviction, from when that was sent.
+    FreshConsentsOnly,
     /// An eviction needs a majority of consents that are all live at one moment.
     EvictionNeedsMajority,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::HolderCountsFromSend,
         Self::GrantorAddsMargin,
         Self::FreshAnswersOnly,
@@ -103,9 +109,12 @@ impl Rule {
         Self::SameBootOnly,
         Self::ReleaseNamesAsk,
         Self::ReleaseEndsReliance,
+        Self::ReleaseDropsEarlier,
+        Self::KeptForgottenFirst,
         Self::FenceClosesFirst,
         Self::ConsentBinds,
         Self::ConsentAfterPromise,
+        Self::FreshConsentsOnly,
         Self::EvictionNeedsMajority,
     ];
 }

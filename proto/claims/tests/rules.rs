@@ -3,8 +3,7 @@
 //! A case is a function of the rules that says whether harm was done. The list below is complete by
 //! construction: a rule without a case does not compile.
 
-// One harness, of which each test file uses a part.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a harness, of which a test file uses a part")]
 mod duo;
 
 use std::time::Duration;
@@ -17,7 +16,7 @@ use hamesh_claims::member::{Action, Event};
 use hamesh_claims::message::{
     Ask, ConsentAsk, Hint, HintKind, Release, ToCoordinator, ToMember, ToPeer, Want,
 };
-use hamesh_claims::{Rule, Rules};
+use hamesh_claims::{Moment, Rule, Rules};
 
 /// Whether harm was done under these rules.
 type Case = fn(Rules) -> bool;
@@ -51,9 +50,12 @@ fn case(rule: Rule) -> Case {
         Rule::SameBootOnly => a_memory_of_another_boot_is_believed,
         Rule::ReleaseNamesAsk => an_old_release_ends_a_later_promise,
         Rule::ReleaseEndsReliance => a_holder_relies_on_what_it_released,
+        Rule::ReleaseDropsEarlier => a_late_promise_revives_what_was_released,
+        Rule::KeptForgottenFirst => a_restarted_holder_relies_on_what_it_released,
         Rule::FenceClosesFirst => the_grantor_hears_before_the_fence_is_closed,
         Rule::ConsentBinds => a_peer_promises_after_it_consented,
         Rule::ConsentAfterPromise => a_peer_consents_under_its_promise,
+        Rule::FreshConsentsOnly => an_old_consent_counts_for_a_later_eviction,
         Rule::EvictionNeedsMajority => one_consent_evicts,
     }
 }
@@ -342,6 +344,43 @@ fn a_holder_relies_on_what_it_released(rules: Rules) -> bool {
     duo.a.holds().is_some_and(|(_, until)| until > bound)
 }
 
+/// `a`, alone, is answered by a coordinator again, and frees `b`, which hears of it.
+fn no_longer_alone(duo: &mut Duo, now: Moment) {
+    let renewal = duo.a_renews(now);
+    let (answer, _) = duo.grantor_hears(renewal, now).remove(0);
+    for action in duo.a_hears(answer, now) {
+        if let Action::TellPeer(_, release @ ToPeer::Release(_)) = action {
+            duo.b_event(Event::FromPeer(release), now);
+        }
+    }
+}
+
+fn a_late_promise_revives_what_was_released(rules: Rules) -> bool {
+    let mut duo = Duo::held_by_a(rules);
+    let (_, ask) = duo.a_alone(at(1200)).remove(0);
+    let late = duo.b_event(Event::FromPeer(ToPeer::Ask(ask)), at(1201));
+    no_longer_alone(&mut duo, at(1250));
+    duo.a_alone(at(1400));
+    for action in late {
+        if let Action::TellPeer(_, promise) = action {
+            duo.a_event(Event::FromPeer(promise), at(1401));
+        }
+    }
+    duo.tick_a(at(1590));
+    let bound = duo.grantor_bound();
+    let free = duo.b.promise_in_force(bound).is_none();
+    free && duo.a.holds().is_some_and(|(_, until)| until > bound)
+}
+
+fn a_restarted_holder_relies_on_what_it_released(rules: Rules) -> bool {
+    let mut duo = Duo::held_by_a(rules);
+    let (_, ask) = duo.a_alone(at(1200)).remove(0);
+    duo.b_promises(ask, at(1201));
+    no_longer_alone(&mut duo, at(1250));
+    duo.upgrade_a(at(1260));
+    duo.a.holds().is_some() && duo.b.promise_in_force(at(1260)).is_none()
+}
+
 fn the_grantor_hears_before_the_fence_is_closed(rules: Rules) -> bool {
     let mut duo = Duo::held_by_a(rules);
     let out = duo.a_event(Event::Stop, at(1010));
@@ -383,6 +422,23 @@ fn consent(number: u64) -> ConsentAsk {
     }
 }
 
+fn an_old_consent_counts_for_a_later_eviction(rules: Rules) -> bool {
+    let mut duo = Duo::worker(rules);
+    duo.grantor.evict(true, at(1000), &mut Vec::new());
+    let ask = ToMember::ConsentAsk(consent(1));
+    let mut late = duo.a_event(Event::FromCoordinator(ask.clone()), at(1001));
+    late.extend(duo.b_event(Event::FromCoordinator(ask), at(1001)));
+    duo.grantor.evict(false, at(1010), &mut Vec::new());
+    duo.grantor.evict(true, at(1500), &mut Vec::new());
+    for action in late {
+        if let Action::Tell(consent @ ToCoordinator::Consent(_)) = action {
+            duo.grantor_hears(consent, at(1501));
+        }
+    }
+    duo.grantor_tick(at(1502));
+    duo.record().evicted.is_some()
+}
+
 fn one_consent_evicts(rules: Rules) -> bool {
     let mut duo = Duo::worker(rules);
     let mut out = Vec::new();
@@ -412,6 +468,36 @@ fn a_grant_to_another_node_has_a_higher_number() {
     let answer = duo.a_wants(at(1510));
     assert!(matches!(&answer, ToCoordinator::Request(it) if it.want == Want::Acquire));
     assert!(grant_of(&duo.grantor_hears(answer, at(1511)).remove(0).0).is_none());
+}
+
+#[test]
+fn a_holder_that_restarts_while_no_coordinator_answers_goes_on_holding() {
+    let mut duo = Duo::held_by_a(Rules::all());
+    let (_, ask) = duo.a_alone(at(1200)).remove(0);
+    duo.b_promises(ask, at(1201));
+    let held = duo.a.holds().expect("a holds by b's promise").0;
+    // Longer than a lease, shorter than b's promise.
+    duo.upgrade_a(at(3000));
+    assert_eq!(duo.a.holds(), Some((held, at(3350))));
+    assert!(
+        !duo.a_alone(at(3000)).is_empty(),
+        "its own asks can be released"
+    );
+    duo.upgrade_a(at(1200).plus(Duration::from_secs(30)));
+    assert_eq!(duo.a.holds(), None, "b's promise has run out");
+}
+
+#[test]
+fn a_move_to_where_the_claim_is_does_not_bring_it_back_later() {
+    let mut duo = Duo::held_by_a(Rules::all());
+    let mut out = Vec::new();
+    duo.grantor
+        .wish(Some(NodeName::new("a")), at(1001), &mut out);
+    duo.b_acquires(at(1500)).expect("a fell silent");
+    duo.a_wants(at(1510));
+    let renewal = duo.a_wants(at(1511));
+    duo.grantor_hears(renewal, at(1512));
+    assert_eq!(duo.grantor.explain(at(1513)).moving, None);
 }
 
 #[test]

@@ -131,6 +131,7 @@ impl World {
             quiet_until: Moment::ZERO,
             promised: None,
             consented_until: None,
+            kept: None,
         };
         let node = |n: usize| {
             let memory = Some(memory.clone());

@@ -32,36 +32,38 @@ const MOST_OPEN: usize = 2 * lease::RENEWALS_PER_TTL as usize;
 pub(super) struct Eviction {
     asked: BTreeMap<u64, Moment>,
     consents: BTreeMap<NodeName, Moment>,
-    last: u64,
 }
 
 impl Eviction {
     pub(super) fn consented(&mut self, consent: &Consent, now: Moment, rules: Rules) {
-        let (Some(sent), Ok(ttl)) = (self.asked.get(&consent.number), &consent.ruling) else {
+        let known = self.asked.get(&consent.number).copied();
+        let sent = known.or((!rules.keeps(Rule::FreshConsentsOnly)).then_some(now));
+        let (Some(sent), Ok(ttl)) = (sent, &consent.ruling) else {
             return;
         };
-        let until = lease::holder_deadline(*sent, now, *ttl, rules);
+        let until = lease::holder_deadline(sent, now, *ttl, rules);
         let end = self.consents.entry(consent.from.clone()).or_insert(until);
         *end = until.max(*end);
     }
 
-    fn ask(&mut self, now: Moment) -> u64 {
+    fn ask(&mut self, number: u64, now: Moment) {
         if self.asked.len() == MOST_OPEN {
             self.asked.pop_first();
         }
-        self.last += 1;
-        self.asked.insert(self.last, now);
-        self.last
+        self.asked.insert(number, now);
     }
 
     fn due(&self, interval: Duration, now: Moment) -> bool {
         self.asked
-            .get(&self.last)
-            .is_none_or(|sent| now.since(*sent) >= interval)
+            .last_key_value()
+            .is_none_or(|(_, sent)| now.since(*sent) >= interval)
     }
 
-    fn live(&self, now: Moment) -> usize {
-        self.consents.values().filter(|until| now < **until).count()
+    /// How many of these peers are bound by a consent at `now`.
+    fn live<'a>(&self, peers: impl Iterator<Item = &'a NodeName>, now: Moment) -> usize {
+        peers
+            .filter(|peer| self.consents.get(*peer).is_some_and(|until| now < *until))
+            .count()
     }
 }
 
@@ -113,14 +115,16 @@ impl Grantor {
         } else {
             1
         };
-        if eviction.live(now) >= needed {
+        if eviction.live(self.record.group.promisers(worker), now) >= needed {
             self.intent.evicted = Some(worker.clone());
             self.eviction = None;
             return;
         }
         let ttl = self.spec.timing.ttl;
         if eviction.due(lease::renewal_interval(ttl), now) {
-            let number = eviction.ask(now);
+            self.consents_asked += 1;
+            let number = self.consents_asked;
+            eviction.ask(number, now);
             let group = self.record.group.version;
             let ask = ConsentAsk {
                 epoch: self.epoch,

@@ -35,6 +35,12 @@ pub enum ChangeError {
     /// Nobody could hold it.
     #[error("a claim needs at least one candidate; nothing was changed: name one")]
     NoCandidate,
+    /// Its promises would not keep it.
+    #[error(
+        "the candidates of the new group are not among those that promise, or it is of another \
+         kind; nothing was changed: build it as the one in force is built"
+    )]
+    Unsound,
     /// There is no change to confirm anything for.
     #[error("the group is not changing, so nobody waits for {0}; nothing was changed")]
     NotChanging(NodeName),
@@ -47,7 +53,8 @@ impl Grantor {
     /// Changes the group to what `next` holds; its version is set here.
     ///
     /// # Errors
-    /// When another change is under way or `next` has no candidate; nothing is changed then.
+    /// When another change is under way, or nobody could hold `next` safely; nothing is changed
+    /// then.
     pub fn change_group(
         &mut self,
         mut next: Group,
@@ -59,6 +66,9 @@ impl Grantor {
         }
         if next.candidates.is_empty() {
             return Err(ChangeError::NoCandidate);
+        }
+        if next.quorum != self.intent.group.quorum || !next.is_sound() {
+            return Err(ChangeError::Unsound);
         }
         next.version = self.intent.group.version.next();
         let version = next.version;

@@ -47,6 +47,8 @@ pub enum Event {
     FromCoordinator(ToMember),
     /// Another member told it something.
     FromPeer(ToPeer),
+    /// The site wants these times from now on.
+    Configure(Timing),
     /// Its own checks changed their mind.
     Health(Health),
     /// The kernel's element is gone, or could not be armed.
@@ -77,7 +79,7 @@ pub enum Action {
     TellPeer(NodeName, ToPeer),
     /// Write to `/run` before the next action.
     Remember(RunMemory),
-    /// Write to disk in the background, then say [`Event::Stored`].
+    /// Write to disk in the background, each after the one before, then say [`Event::Stored`].
     Store(Durable),
     /// Log and count.
     Note(Note),
@@ -94,6 +96,8 @@ pub enum Note {
     Alone,
     /// A coordinator answers again: promises were released.
     NoLongerAlone,
+    /// The last run held by the promises of all others: this one goes on.
+    CarriedOn,
     /// The fence had closed under a lease that the promises of all others kept: it was opened
     /// again.
     Reopened,

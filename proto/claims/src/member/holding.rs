@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Action, Member, Note, Part};
 use crate::ids::GrantId;
 use crate::lease;
-use crate::member::promises::Alone;
+use crate::member::promises::{Alone, Kept};
 use crate::message::Want;
 use crate::reason::{CloseReason, Declines, Dropped};
 use crate::rules::Rule;
@@ -41,6 +41,29 @@ impl Hold {
 
     pub(super) const fn fence_until(&self) -> Moment {
         self.fence_until
+    }
+
+    /// A hold whose fence has still to be opened, as the last run of the agent left it.
+    pub(super) fn carried(kept: Kept, now: Moment) -> Self {
+        Self {
+            grant: kept.grant,
+            ttl: kept.ttl,
+            leased_until: kept.leased_until,
+            fence_until: now,
+            heard: kept.heard,
+            alone: Some(Alone::carried(kept.promises)),
+        }
+    }
+
+    /// What the next run of the agent may carry on: nothing that needs a coordinator's word.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        self.alone.as_ref().map(|alone| Kept {
+            grant: self.grant,
+            ttl: self.ttl,
+            leased_until: self.leased_until,
+            heard: self.heard,
+            promises: alone.all(),
+        })
     }
 
     /// Promises may stand for long, but they arm the fence for one time-to-live at most.
@@ -121,7 +144,7 @@ impl Member {
         hold.heard = hold.heard.max(sent);
         // An answer too old to hold by is no coordinator back: the promises are still needed.
         let back = now < until && hold.alone.is_some();
-        let released = back.then(|| self.leave_alone()).flatten();
+        let released = back.then(|| self.leave_alone(out)).flatten();
         self.rearm(now, out);
         self.tell_released(released, out);
     }
@@ -178,19 +201,41 @@ impl Member {
             return;
         };
         if let (Some(until), true) = (lease_until, hold.alone.is_some()) {
-            hold.fence_until = until.min(hold.at_most(now));
-            let (grant, until) = (hold.grant, hold.fence_until);
-            out.push(Action::Open { grant, until });
+            Self::open(hold, until, now, out);
             out.push(Action::Note(Note::Reopened));
             return;
         }
         if self.rules.keeps(Rule::LapsedAcquiresAfresh) {
             self.open.forget();
         }
-        let released = self.leave_alone();
+        let released = self.leave_alone(out);
         self.part = Part::Standby;
         self.next_request = now;
         self.tell_released(released, out);
+    }
+
+    /// Goes on holding what the last run held, if the promises of all others still stand.
+    pub(super) fn carry_on(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let may = self.declines(now).is_none();
+        if let Some(kept) = self.run.kept.take().filter(|_| may) {
+            self.part = Part::Holding(Hold::carried(kept, now));
+        }
+        let lease_until = self.lease_until(now);
+        let (Part::Holding(hold), Some(until)) = (&mut self.part, lease_until) else {
+            self.part = Part::Standby;
+            out.push(Action::Remember(self.run.clone()));
+            return;
+        };
+        self.run.kept = hold.kept();
+        out.push(Action::Remember(self.run.clone()));
+        Self::open(hold, until, now, out);
+        out.push(Action::Note(Note::CarriedOn));
+    }
+
+    fn open(hold: &mut Hold, lease_until: Moment, now: Moment, out: &mut Vec<Action>) {
+        hold.fence_until = lease_until.min(hold.at_most(now));
+        let (grant, until) = (hold.grant, hold.fence_until);
+        out.push(Action::Open { grant, until });
     }
 
     /// Closes the fence, forgets every open request, then tells the coordinators.
@@ -202,11 +247,11 @@ impl Member {
         if self.rules.keeps(Rule::GiveBackDropsEarlier) {
             self.open.forget();
         }
-        let released = self.leave_alone();
         let closes_first = self.rules.keeps(Rule::FenceClosesFirst);
         if closes_first {
             out.push(Action::Close(why.clone()));
         }
+        let released = self.leave_alone(out);
         self.request(Want::GiveBack(grant), now, out);
         self.part = Part::Returning { grant, until };
         self.next_request = now.plus(lease::renewal_interval(self.timing.ttl));

@@ -15,6 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::promises::Kept;
 use crate::ids::{BootId, NodeName, RequestId};
 use crate::rules::{Rule, Rules};
 use crate::time::Moment;
@@ -41,6 +42,8 @@ pub struct RunMemory {
     pub promised: Option<Promised>,
     /// Until when a consent to an eviction binds.
     pub consented_until: Option<Moment>,
+    /// What it holds by the promises of the others: the next run carries it on.
+    pub kept: Option<Kept>,
 }
 
 impl RunMemory {
@@ -62,6 +65,7 @@ impl RunMemory {
                 quiet_until: if patient { all_clear } else { now },
                 promised: None,
                 consented_until: None,
+                kept: None,
             })
     }
 

@@ -7,23 +7,76 @@
 //! The holder begins to ask when three renewals in a row stayed unanswered: more than half of the
 //! lease is then left for the others to answer in. It goes on asking the coordinators; its asks are
 //! numbered together with its requests, so that one release names all asks sent before it.
+//!
+//! What it lives on is remembered in `/run` ([`Kept`]): a run of the agent that starts while the
+//! promises stand goes on holding, whoever answers. It is forgotten before they are released.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Action, Member, Note, Part};
-use crate::ids::{NodeName, RequestId};
+use crate::ids::{GrantId, NodeName, RequestId};
 use crate::lease;
 use crate::message::{Ask, Promise, Release, ToPeer};
+use crate::reason::Dropped;
 use crate::rules::Rule;
 use crate::time::Moment;
 
 /// Renewals in a row that stay unanswered before the others are asked.
 const UNANSWERED: u32 = 3;
+/// How often a release is repeated: a peer that misses it is bound for up to a long promise.
+const RELEASE_REPEATS: u32 = 2;
 
 /// What a holder knows of the others' promises.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Alone {
+    /// Asks up to this one belong to an earlier time alone, and were released.
+    after: u64,
     promises: BTreeMap<NodeName, Moment>,
+    /// Promises to the last run of the agent, which are asked for anew: only an ask of this run
+    /// can be released by it.
+    carried: BTreeMap<NodeName, Moment>,
+}
+
+impl Alone {
+    fn after(last: RequestId) -> Self {
+        Self {
+            after: last.number,
+            promises: BTreeMap::new(),
+            carried: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn carried(promises: BTreeMap<NodeName, Moment>) -> Self {
+        Self {
+            after: 0,
+            promises: BTreeMap::new(),
+            carried: promises,
+        }
+    }
+
+    fn stands_until(&self, peer: &NodeName) -> Option<Moment> {
+        let until = self.promises.get(peer).max(self.carried.get(peer));
+        until.copied()
+    }
+
+    pub(super) fn all(&self) -> BTreeMap<NodeName, Moment> {
+        let peers = self.promises.keys().chain(self.carried.keys());
+        let standing = |peer: &NodeName| Some((peer.clone(), self.stands_until(peer)?));
+        peers.filter_map(standing).collect()
+    }
+}
+
+/// What a holder that lives on promises remembers for the next run of its agent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Kept {
+    pub(super) grant: GrantId,
+    pub(super) ttl: Duration,
+    pub(super) leased_until: Moment,
+    pub(super) heard: Moment,
+    pub(super) promises: BTreeMap<NodeName, Moment>,
 }
 
 impl Member {
@@ -36,7 +89,7 @@ impl Member {
         } else {
             needed.saturating_sub(1).max(1)
         };
-        group.promised_until(&self.me, |peer| alone.promises.get(peer).copied(), needed)
+        group.promised_until(&self.me, |peer| alone.stands_until(peer), needed)
     }
 
     /// Asks the others for promises while no coordinator answers, and keeps the fence armed.
@@ -49,7 +102,7 @@ impl Member {
             return;
         }
         if hold.alone.is_none() {
-            hold.alone = Some(Alone::default());
+            hold.alone = Some(Alone::after(self.open.last()));
             out.push(Action::Note(Note::Alone));
         }
         self.ask(now, out);
@@ -110,28 +163,58 @@ impl Member {
         let Part::Holding(hold) = &mut self.part else {
             return;
         };
-        if let Some(alone) = &mut hold.alone {
-            let end = alone.promises.entry(promise.from).or_insert(until);
-            *end = until.max(*end);
-            self.rearm(now, out);
+        let Some(alone) = &mut hold.alone else {
+            return;
+        };
+        if promise.id.number <= alone.after && self.rules.keeps(Rule::ReleaseDropsEarlier) {
+            out.push(Action::Note(Note::Dropped(Dropped::NotAsked)));
+            return;
         }
+        let end = alone.promises.entry(promise.from).or_insert(until);
+        *end = until.max(*end);
+        self.run.kept = hold.kept();
+        self.rearm(now, out);
+        out.push(Action::Remember(self.run.clone()));
     }
 
     /// Relies on promises no more, if it did: what the others are to be told.
-    pub(super) fn leave_alone(&mut self) -> Option<RequestId> {
+    pub(super) fn leave_alone(&mut self, out: &mut Vec<Action>) -> Option<RequestId> {
         let Part::Holding(hold) = &mut self.part else {
             return None;
         };
+        hold.alone.as_ref()?;
         if self.rules.keeps(Rule::ReleaseEndsReliance) {
-            hold.alone.take().map(|_| self.open.last())
-        } else {
-            hold.alone.as_ref().map(|_| self.open.last())
+            hold.alone = None;
         }
+        if self.run.kept.is_some() && self.rules.keeps(Rule::KeptForgottenFirst) {
+            self.run.kept = None;
+            out.push(Action::Remember(self.run.clone()));
+        }
+        Some(self.open.last())
     }
 
     /// Tells the others that they are free, up to the ask `upto`.
-    pub(super) fn tell_released(&self, upto: Option<RequestId>, out: &mut Vec<Action>) {
-        let (Some(upto), Some(group)) = (upto, &self.disk.group) else {
+    pub(super) fn tell_released(&mut self, upto: Option<RequestId>, out: &mut Vec<Action>) {
+        let Some(upto) = upto else {
+            return;
+        };
+        self.tell_free(upto, out);
+        self.freeing = Some((upto, RELEASE_REPEATS));
+        if matches!(self.part, Part::Holding(_)) {
+            out.push(Action::Note(Note::NoLongerAlone));
+        }
+    }
+
+    /// Repeats the last release: it names its asks, so it can do no harm to a later promise.
+    pub(super) fn free_again(&mut self, out: &mut Vec<Action>) {
+        if let Some((upto, left)) = self.freeing.take() {
+            self.tell_free(upto, out);
+            self.freeing = (left > 1).then(|| (upto, left - 1));
+        }
+    }
+
+    fn tell_free(&self, upto: RequestId, out: &mut Vec<Action>) {
+        let Some(group) = &self.disk.group else {
             return;
         };
         let release = Release {
@@ -140,8 +223,5 @@ impl Member {
         };
         let tell = |to: &NodeName| Action::TellPeer(to.clone(), ToPeer::Release(release.clone()));
         out.extend(group.promisers(&self.me).map(tell));
-        if matches!(self.part, Part::Holding(_)) {
-            out.push(Action::Note(Note::NoLongerAlone));
-        }
     }
 }

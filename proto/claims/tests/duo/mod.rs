@@ -64,6 +64,7 @@ pub struct Duo {
     pub b: Member,
     spec: Spec,
     memory: Option<RunMemory>,
+    memory_of_a: Option<RunMemory>,
     unwritten: Option<Record>,
     sessions: u64,
 }
@@ -99,6 +100,7 @@ impl Duo {
             b: member(rules, "b", 2, &group, start),
             spec,
             memory: None,
+            memory_of_a: None,
             unwritten: None,
             sessions: 2,
         }
@@ -193,17 +195,14 @@ impl Duo {
     pub fn a_event(&mut self, event: Event, now: Moment) -> Vec<Action> {
         let mut out = Vec::new();
         self.a.handle(event, now, &mut out);
+        self.memory_of_a = remembered(&out).or_else(|| self.memory_of_a.take());
         out
     }
 
     pub fn b_event(&mut self, event: Event, now: Moment) -> Vec<Action> {
         let mut out = Vec::new();
         self.b.handle(event, now, &mut out);
-        let memory = out.iter().rev().find_map(|it| match it {
-            Action::Remember(memory) => Some(memory.clone()),
-            _ => None,
-        });
-        self.memory = memory.or_else(|| self.memory.take());
+        self.memory = remembered(&out).or_else(|| self.memory.take());
         out
     }
 
@@ -341,6 +340,17 @@ impl Duo {
         self.a = member(self.rules, "a", self.sessions, &group, now);
     }
 
+    /// A new run of `a`, with what the last one remembered.
+    pub fn upgrade_a(&mut self, now: Moment) {
+        self.sessions += 1;
+        let disk = Durable {
+            group: Some(self.record().group),
+            seen: EPOCH,
+        };
+        let memory = self.memory_of_a.clone();
+        self.a = start(self.rules, "a", self.sessions, disk, memory, now);
+    }
+
     /// A new run of `b`, with this memory.
     pub fn restart_b(&mut self, now: Moment, memory: Option<RunMemory>) {
         self.sessions += 1;
@@ -357,6 +367,7 @@ impl Duo {
             quiet_until: Moment::ZERO,
             promised: None,
             consented_until: None,
+            kept: None,
         }
     }
 }
@@ -371,6 +382,13 @@ pub fn request(out: Vec<Action>, wanted: impl Fn(&Want) -> bool) -> ToCoordinato
         _ => None,
     });
     found.unwrap_or_else(|| panic!("no such request in {seen}"))
+}
+
+fn remembered(out: &[Action]) -> Option<RunMemory> {
+    out.iter().rev().find_map(|it| match it {
+        Action::Remember(memory) => Some(memory.clone()),
+        _ => None,
+    })
 }
 
 fn stores(out: Vec<Action>) -> Vec<Durable> {

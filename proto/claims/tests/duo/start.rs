@@ -30,6 +30,7 @@ pub fn member(rules: Rules, name: &str, session: u64, group: &Group, now: Moment
         quiet_until: Moment::ZERO,
         promised: None,
         consented_until: None,
+        kept: None,
     };
     let disk = Durable {
         group: Some(group.clone()),
