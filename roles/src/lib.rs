@@ -9,9 +9,13 @@
 //! | [`diagnostic`] | what is wrong with a document: where, what, and the nearest valid name |
 //! | [`plan`] | the steps between the desired site of before and of after |
 //! | [`edit`] | a changed role put into the document's own text, comments kept |
+//! | [`checks`] | what tells how well a node could serve a virtual address |
+//! | [`duration`] | spans of time as a document writes them |
 //! | [`role`], [`names`] | the roles, and the names of networks and virtual addresses |
 
+pub mod checks;
 pub mod diagnostic;
+pub mod duration;
 pub mod edit;
 pub mod names;
 pub mod plan;
@@ -19,6 +23,7 @@ pub mod role;
 pub mod site;
 mod yaml;
 
+pub use checks::{Check, CheckKind};
 pub use diagnostic::{Diagnostic, Position};
 pub use edit::with_role;
 pub use names::{NetworkName, VipName};

@@ -11,6 +11,8 @@ use std::fmt;
 use hamesh_proto::ids::NodeId;
 use serde::Serialize;
 
+use crate::checks::Check;
+use crate::duration;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
 use crate::site::{Engine, LabOptions, Network, Node, Site, Vip};
@@ -113,10 +115,10 @@ pub fn diff(old: Option<&Site>, new: &Site) -> Vec<Step> {
         &mut steps,
         &mut removed,
     );
-    let listed = |ids: &[NodeId]| ids.iter().map(|id| (id.clone(), ())).collect();
+    let keyed = |ids: &[NodeId]| ids.iter().map(|id| (id.clone(), ())).collect();
     let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        (listed(coordinators), listed(&new.coordinators));
-    let show = |_: &()| vec![("runs", "the coordinator and its store".to_owned())];
+        (keyed(coordinators), keyed(&new.coordinators));
+    let show = |_: &()| vec![("runs", "the coordinator and its store".to_owned().into())];
     compare(
         &before,
         &after,
@@ -131,13 +133,25 @@ pub fn diff(old: Option<&Site>, new: &Site) -> Vec<Step> {
 }
 
 /// One part of something, by name: "role", "edge-proxy".
-type Part = (&'static str, String);
+type Part = (&'static str, Told);
+
+/// What a part is.
+#[derive(PartialEq)]
+enum Told {
+    /// One thing, told whole when it changes.
+    One(String),
+    /// Several: when some change, only those are told.
+    Several(Vec<String>),
+}
 
 fn site_steps(old: Option<&Site>, new: &Site) -> Vec<Step> {
     let show = |site: &Site| -> Vec<Part> {
         vec![
-            ("name", site.name.to_string()),
-            ("management network", site.management_network.to_string()),
+            ("name", site.name.to_string().into()),
+            (
+                "management network",
+                site.management_network.to_string().into(),
+            ),
         ]
     };
     let after = show(new);
@@ -184,13 +198,13 @@ fn compare<N: Ord + Clone, T: PartialEq>(
 }
 
 fn whole(parts: &[Part]) -> String {
-    let parts = parts
-        .iter()
-        .filter(|(_, value)| value != NONE && value != DEFAULT);
-    parts
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let told = parts.iter().filter_map(|(name, value)| match value {
+        Told::One(value) if value == NONE || value == DEFAULT => None,
+        Told::One(value) => Some(format!("{name} {value}")),
+        Told::Several(values) if values.is_empty() => None,
+        Told::Several(values) => Some(format!("{name} {}", values.join(" and "))),
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn changes(before: &[Part], after: &[Part]) -> String {
@@ -198,8 +212,40 @@ fn changes(before: &[Part], after: &[Part]) -> String {
         .iter()
         .zip(after)
         .filter(|(before, after)| before != after);
-    let told = pairs.map(|((name, before), (_, after))| format!("{name} {before} -> {after}"));
+    let told = pairs.map(|((name, before), (_, after))| match (before, after) {
+        (Told::Several(before), Told::Several(after)) => differences(name, before, after),
+        (before, after) => format!("{name} {} -> {}", before.text(), after.text()),
+    });
     told.collect::<Vec<_>>().join(", ")
+}
+
+/// "checks: no more tcp 127.0.0.1:80, now tcp 127.0.0.1:443"
+fn differences(name: &str, before: &[String], after: &[String]) -> String {
+    let gone = before.iter().filter(|value| !after.contains(value));
+    let gone = gone.map(|value| format!("no more {value}"));
+    let come = after.iter().filter(|value| !before.contains(value));
+    let come = come.map(|value| format!("now {value}"));
+    let told = gone.chain(come).collect::<Vec<_>>();
+    if told.is_empty() {
+        format!("{name} in another order")
+    } else {
+        format!("{name}: {}", told.join(", "))
+    }
+}
+
+impl Told {
+    fn text(&self) -> String {
+        match self {
+            Told::One(value) => value.clone(),
+            Told::Several(values) => values.join(" and "),
+        }
+    }
+}
+
+impl From<String> for Told {
+    fn from(value: String) -> Self {
+        Told::One(value)
+    }
 }
 
 /// A part that is not there.
@@ -208,25 +254,63 @@ const NONE: &str = "none";
 const DEFAULT: &str = "default";
 
 fn show_network(Network { cidr }: &Network) -> Vec<Part> {
-    vec![("cidr", cidr.to_string())]
+    vec![("cidr", cidr.to_string().into())]
 }
 
-fn show_vip(
-    Vip {
+fn show_vip(vip: &Vip) -> Vec<Part> {
+    let Vip {
         addresses,
         network,
         role,
-    }: &Vip,
-) -> Vec<Part> {
-    let addresses = addresses
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>();
+        ttl,
+        prefer,
+        fail_back,
+        checks,
+    } = vip;
+    let ttl = Some(*ttl).filter(|ttl| *ttl != Vip::DEFAULT_TTL);
+    let shown = checks.iter().map(show_check).collect::<Vec<_>>();
+    let fail_back = fail_back.map(|patience| format!("after {}", duration::show(patience)));
     vec![
-        ("address", addresses.join(" ")),
-        ("network", network.to_string()),
-        ("role", role.to_string()),
+        ("address", listed(addresses, " ").into()),
+        ("network", network.to_string().into()),
+        ("role", role.to_string().into()),
+        (
+            "ttl",
+            ttl.map_or_else(|| DEFAULT.to_owned(), duration::show)
+                .into(),
+        ),
+        ("preferred", or_none(listed(prefer, " ")).into()),
+        (
+            "fail-back",
+            fail_back.unwrap_or_else(|| NONE.to_owned()).into(),
+        ),
+        ("checks", Told::Several(shown)),
     ]
+}
+
+/// "tcp 127.0.0.1:443 (every 100ms, fall 3)"
+fn show_check(check: &Check) -> String {
+    let terms = check.said_terms();
+    let terms = terms.iter().map(|(key, value)| match *key {
+        "degrades" => (*key).to_owned(),
+        key => format!("{key} {value}"),
+    });
+    let terms = terms.collect::<Vec<_>>().join(", ");
+    match terms.as_str() {
+        "" => check.kind.to_string(),
+        terms => format!("{} ({terms})", check.kind),
+    }
+}
+
+fn listed<T: ToString>(values: &[T], separator: &str) -> String {
+    let values = values.iter().map(ToString::to_string);
+    values.collect::<Vec<_>>().join(separator)
+}
+
+fn or_none(text: String) -> String {
+    Some(text)
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| NONE.to_owned())
 }
 
 fn show_node(
@@ -245,9 +329,15 @@ fn show_node(
     };
     let memory = memory_mib.map(|mib| format!("{mib} MiB"));
     vec![
-        ("role", role.map_or(NONE, Role::name).to_owned()),
-        ("addresses", addresses.collect::<Vec<_>>().join(" and ")),
-        ("lab engine", engine.to_owned()),
-        ("lab memory", memory.unwrap_or_else(|| DEFAULT.to_owned())),
+        ("role", role.map_or(NONE, Role::name).to_owned().into()),
+        (
+            "addresses",
+            addresses.collect::<Vec<_>>().join(" and ").into(),
+        ),
+        ("lab engine", engine.to_owned().into()),
+        (
+            "lab memory",
+            memory.unwrap_or_else(|| DEFAULT.to_owned()).into(),
+        ),
     ]
 }

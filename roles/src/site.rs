@@ -10,10 +10,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use hamesh_proto::ids::{NodeId, SiteName};
 use ipnet::IpNet;
 
+use crate::checks::Check;
 use crate::diagnostic::Diagnostic;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
@@ -21,9 +24,11 @@ use crate::role::Role;
 mod check;
 mod print;
 mod read;
+mod read_checks;
 mod report;
 #[cfg(test)]
 mod tests;
+mod values;
 
 /// A whole site, as its operators want it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +63,23 @@ pub struct Vip {
     pub network: NetworkName,
     /// The role whose nodes may hold them.
     pub role: Role,
+    /// How long a lease on them lasts: about how long they are gone when their holder dies.
+    pub ttl: Duration,
+    /// The nodes that should rather hold them, the best first. Others come last.
+    pub prefer: Vec<NodeId>,
+    /// For how long a better node must be well until they go back to it; `None`: they stay.
+    pub fail_back: Option<Duration>,
+    /// What tells how well a node could serve them.
+    pub checks: Vec<Check>,
+}
+
+impl Vip {
+    /// The time-to-live that a document need not write.
+    pub const DEFAULT_TTL: Duration = Duration::from_millis(350);
+    /// Below, a busy node would lose its lease; above, an outage would be no failover.
+    pub const TTL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30);
+    /// The longest time that a better node may be made to wait.
+    pub const FAIL_BACK: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 3600);
 }
 
 /// One VM of the site.

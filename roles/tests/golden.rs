@@ -106,6 +106,27 @@ fn a_plan_names_each_difference() {
 }
 
 #[test]
+fn a_plan_names_each_changed_term_of_a_virtual_address() {
+    let yaml = fs::read_to_string(folder().join("terms.yaml")).expect("a document");
+    let old = Site::parse(&yaml).expect("a valid site");
+    let new = yaml
+        .replace("ttl: 500ms", "ttl: 1s")
+        .replace("prefer: [b, a]", "prefer: [a]")
+        .replace("    fail_back: 10m\n", "")
+        .replace("- tcp: 443", "- {tcp: 443, fall: 5}");
+    let new = Site::parse(&new).expect("a valid site");
+    let plain = yaml.replace(
+        "{address: 192.168.56.19,",
+        "{address: 192.168.56.19, ttl: 2s,",
+    );
+    let plain = Site::parse(&plain).expect("a valid site");
+    let text =
+        plan_text(None, &old) + &plan_text(Some(&old), &new) + &plan_text(Some(&old), &plain);
+    golden("terms.plan", &text);
+    golden("terms-printed", &old.to_string());
+}
+
+#[test]
 fn a_role_is_changed_in_place_and_comments_stay() {
     let yaml = fs::read_to_string(folder().join("styles.yaml")).expect("a document");
     let mut text = yaml.clone();

@@ -26,7 +26,15 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "hamesh-roles",
         may_use: &["hamesh-claims", "hamesh-proto"],
-        only: Some(&["ipnet", "saphyr-parser", "serde", "strsim", "thiserror"]),
+        only: Some(&[
+            "http",
+            "ipnet",
+            "jiff",
+            "saphyr-parser",
+            "serde",
+            "strsim",
+            "thiserror",
+        ]),
     },
     Layer {
         name: "hamesh-kernel",

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::read::Draft;
+use super::Node;
+use super::read::{Draft, DraftVip};
 use super::report::Report;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
@@ -115,6 +116,42 @@ impl Checker<'_> {
             if let Some((network, role)) = vip.network.as_ref().zip(vip.role) {
                 self.holders(name, network, role);
             }
+            self.preferred(name, vip);
+        }
+    }
+
+    /// A preferred node of another role is doubtful, not wrong: roles come and go one by one.
+    fn preferred(&mut self, name: &VipName, vip: &DraftVip) {
+        let draft = self.draft;
+        let path = format!("vips.{name}.prefer");
+        let mut seen = BTreeSet::new();
+        for (i, preferred) in vip.prefer.iter().enumerate() {
+            let path = format!("{path}[{i}]");
+            if !seen.insert(preferred) {
+                let message = format!("`{preferred}` is listed twice");
+                self.report.error(&path, message, None);
+            }
+            match (draft.nodes.get(preferred), vip.role) {
+                (None, _) => {
+                    let of_role = |node: &Node| vip.role.is_none() || node.role == vip.role;
+                    let nodes = draft.nodes.iter().filter(|(_, node)| of_role(node));
+                    let nodes = nodes.map(|(id, _)| id.as_ref()).collect::<Vec<_>>();
+                    self.report
+                        .unknown(&path, "node", preferred.as_ref(), nodes);
+                }
+                (Some(node), Some(role)) if node.role != Some(role) => {
+                    let message =
+                        format!("`{preferred}` has not the role `{role}`: it cannot hold `{name}`");
+                    self.report.warn(&path, message, None);
+                }
+                (Some(_), _) => {}
+            }
+        }
+        if vip.fail_back.is_some() && vip.prefer.is_empty() && !self.report.faulty(&path) {
+            let message = "no node is preferred: there is nothing to go back to".into();
+            let hint = Some("name the better nodes: `prefer: [NODE]`".into());
+            let path = format!("vips.{name}.fail_back");
+            self.report.warn(&path, message, hint);
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::{LabOptions, Network, Node, Site, Vip};
+use crate::checks::{Check, CheckKind};
+use crate::duration;
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,23 +19,8 @@ impl fmt::Display for Site {
         if !self.vips.is_empty() {
             writeln!(f, "vips:")?;
         }
-        for (
-            name,
-            Vip {
-                addresses,
-                network,
-                role,
-            },
-        ) in &self.vips
-        {
-            let addresses = addresses.iter().map(quoted).collect::<Vec<_>>();
-            write!(
-                f,
-                "  {}: {{address: [{}], ",
-                text(name),
-                addresses.join(", ")
-            )?;
-            writeln!(f, "network: {}, role: {role}}}", text(network))?;
+        for (name, vip) in &self.vips {
+            writeln!(f, "  {}: {{{}}}", text(name), vip_fields(vip).join(", "))?;
         }
         writeln!(f, "nodes:")?;
         for (name, node) in &self.nodes {
@@ -41,6 +28,55 @@ impl fmt::Display for Site {
         }
         Ok(())
     }
+}
+
+fn vip_fields(vip: &Vip) -> Vec<String> {
+    let Vip {
+        addresses,
+        network,
+        role,
+        ttl,
+        prefer,
+        fail_back,
+        checks,
+    } = vip;
+    let addresses = addresses.iter().map(quoted).collect::<Vec<_>>();
+    let mut fields = vec![
+        format!("address: [{}]", addresses.join(", ")),
+        format!("network: {}", text(network)),
+        format!("role: {role}"),
+    ];
+    if *ttl != Vip::DEFAULT_TTL {
+        fields.push(format!("ttl: {}", duration::show(*ttl)));
+    }
+    if !prefer.is_empty() {
+        let prefer = prefer.iter().map(text).collect::<Vec<_>>();
+        fields.push(format!("prefer: [{}]", prefer.join(", ")));
+    }
+    if let Some(patience) = fail_back {
+        fields.push(format!("fail_back: {}", duration::show(*patience)));
+    }
+    if !checks.is_empty() {
+        let checks = checks.iter().map(check).collect::<Vec<_>>();
+        fields.push(format!("checks: [{}]", checks.join(", ")));
+    }
+    fields
+}
+
+fn check(check: &Check) -> String {
+    let kind = &check.kind;
+    let subject = match kind {
+        CheckKind::Process(unit) => unit.to_string(),
+        CheckKind::Tcp(server) => quoted(server),
+        CheckKind::Http(url) => any_text(&url.to_string()),
+        CheckKind::Command(line) => {
+            let words = line.words().iter().map(|word| any_text(word));
+            format!("[{}]", words.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let terms = check.said_terms();
+    let terms = terms.iter().map(|(key, value)| format!(", {key}: {value}"));
+    format!("{{{}: {subject}{}}}", kind.key(), terms.collect::<String>())
 }
 
 fn fields(node: &Node) -> Vec<String> {
@@ -71,6 +107,21 @@ fn text(name: impl AsRef<str>) -> String {
         "null" => "\"null\"".to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// Any text, in double quotes. What is not plain to see is written by its number.
+fn any_text(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            _ if c.is_alphanumeric() => quoted.push(c),
+            _ => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// An address, quoted where its colons would be YAML's.

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hamesh_proto::ids::{NodeId, SiteName};
 use ipnet::IpNet;
 
-use super::report::Report;
+use super::report::{Fields, Report};
 use super::{Engine, Examined, LabOptions, Network, Node, Site, Vip, check};
+use crate::checks::Check;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
 use crate::yaml::{self, Kind, Value};
@@ -31,6 +33,10 @@ pub(super) struct DraftVip {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) network: Option<NetworkName>,
     pub(super) role: Option<Role>,
+    pub(super) ttl: Duration,
+    pub(super) prefer: Vec<NodeId>,
+    pub(super) fail_back: Option<Duration>,
+    pub(super) checks: Vec<Check>,
 }
 
 const REQUIRED: [&str; 5] = [
@@ -146,31 +152,68 @@ impl Draft {
     }
 
     fn read_vip(&mut self, name: VipName, path: &str, value: &Value) {
-        let keys = ["address", "network", "role"];
+        let required = ["address", "network", "role"];
+        let known = [
+            "address",
+            "network",
+            "role",
+            "ttl",
+            "prefer",
+            "fail_back",
+            "checks",
+        ];
         let mut vip = DraftVip {
             addresses: Vec::new(),
             network: None,
             role: None,
+            ttl: Vip::DEFAULT_TTL,
+            prefer: Vec::new(),
+            fail_back: None,
+            checks: Vec::new(),
         };
-        if let Some(fields) = self.report.fields(path, value, &keys) {
-            self.report.require(path, &fields, &keys);
-            if let Some(value) = fields.get("address") {
-                let path = format!("{path}.address");
-                vip.addresses = match &value.kind {
-                    Kind::List(_) => self.report.list(&path, value, Report::address),
-                    Kind::Text { .. } | Kind::Map(_) => {
-                        self.report.address(&path, value).into_iter().collect()
-                    }
-                };
-            }
-            if let Some(value) = fields.get("network") {
-                vip.network = self.report.name(&format!("{path}.network"), value);
-            }
-            if let Some(value) = fields.get("role") {
-                vip.role = self.report.role(&format!("{path}.role"), value);
-            }
+        if let Some(fields) = self.report.fields(path, value, &known) {
+            self.report.require(path, &fields, &required);
+            self.read_addresses(&mut vip, path, &fields);
+            self.read_terms(&mut vip, path, &fields);
         }
         self.vips.insert(name, vip);
+    }
+
+    fn read_addresses(&mut self, vip: &mut DraftVip, path: &str, fields: &Fields<'_>) {
+        if let Some(value) = fields.get("address") {
+            let path = format!("{path}.address");
+            vip.addresses = match &value.kind {
+                Kind::List(_) => self.report.list(&path, value, Report::address),
+                Kind::Text { .. } | Kind::Map(_) => {
+                    self.report.address(&path, value).into_iter().collect()
+                }
+            };
+        }
+        if let Some(value) = fields.get("network") {
+            vip.network = self.report.name(&format!("{path}.network"), value);
+        }
+        if let Some(value) = fields.get("role") {
+            vip.role = self.report.role(&format!("{path}.role"), value);
+        }
+    }
+
+    /// On which terms it is held.
+    fn read_terms(&mut self, vip: &mut DraftVip, path: &str, fields: &Fields<'_>) {
+        let report = &mut self.report;
+        if let Some(value) = fields.get("ttl") {
+            let ttl = report.duration(&format!("{path}.ttl"), value, &Vip::TTL);
+            vip.ttl = ttl.unwrap_or(Vip::DEFAULT_TTL);
+        }
+        if let Some(value) = fields.get("prefer") {
+            vip.prefer = report.list(&format!("{path}.prefer"), value, Report::name);
+        }
+        if let Some(value) = fields.get("fail_back") {
+            let path = format!("{path}.fail_back");
+            vip.fail_back = report.duration(&path, value, &Vip::FAIL_BACK);
+        }
+        if let Some(value) = fields.get("checks") {
+            vip.checks = report.checks(&format!("{path}.checks"), value);
+        }
     }
 
     fn read_node(&mut self, path: &str, value: &Value) -> Node {
@@ -261,6 +304,10 @@ impl Draft {
                     addresses: vip.addresses,
                     network,
                     role,
+                    ttl: vip.ttl,
+                    prefer: vip.prefer,
+                    fail_back: vip.fail_back,
+                    checks: vip.checks,
                 },
             )
         });

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::checks::{CheckKind, DEFAULT_EVERY, SHORTEST_TIMEOUT};
 
 const THIRTEEN: &str = include_str!("../../../sites/thirteen.yaml");
 
@@ -105,7 +106,7 @@ prop_compose! {
         six in any::<bool>(),
         second in any::<bool>(),
         names in proptest::collection::btree_set("[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", 1..20),
-        vips in btree_map("[a-z]{1,5}|null", (1..4u8, select(&Role::ALL[..])), 0..4),
+        vips in btree_map("[a-z]{1,5}|null", any_terms(), 0..4),
         choices in vec((option::of(select(&Role::ALL[..])), any::<bool>(), any::<bool>(),
             option::of(64..9000u32)), 20),
         coordinators in 1..4usize,
@@ -125,9 +126,10 @@ prop_compose! {
             nodes.insert(node(name), Node { role, addresses, lab });
         }
         let mut free = 100;
-        let vips = vips.into_iter().map(|(name, (count, role))| {
-            let addresses = (0..count).map(|_| { free += 1; host(six, 0, free) }).collect();
-            (name.parse().expect("a name"), Vip { addresses, network: network("null"), role })
+        let vips = vips.into_iter().map(|(name, (count, mut vip))| {
+            vip.addresses = (0..count).map(|_| { free += 1; host(six, 0, free) }).collect();
+            vip.prefer = nodes.keys().take(usize::from(count) - 1).cloned().collect();
+            (name.parse().expect("a name"), vip)
         }).collect();
         Site {
             name: name.parse().expect("a name"),
@@ -137,6 +139,79 @@ prop_compose! {
             vips,
             nodes,
         }
+    }
+}
+
+prop_compose! {
+    /// A number of addresses and the terms on which they are held.
+    fn any_terms()(
+        count in 1..4u8,
+        role in select(&Role::ALL[..]),
+        ttl in 100..=30_000u64,
+        fail_back in option::of(0..86_400_000u64),
+        checks in vec(any_check(), 0..4),
+    ) -> (u8, Vip) {
+        let mut once = Vec::<Check>::new();
+        for check in checks {
+            if once.iter().all(|before| before.kind != check.kind) {
+                once.push(check);
+            }
+        }
+        let vip = Vip {
+            addresses: Vec::new(),
+            network: network("null"),
+            role,
+            ttl: Duration::from_millis(ttl),
+            prefer: Vec::new(),
+            fail_back: fail_back.map(Duration::from_millis),
+            checks: once,
+        };
+        (count, vip)
+    }
+}
+
+fn any_kind() -> impl Strategy<Value = CheckKind> {
+    prop_oneof![
+        "[a-zA-Z0-9:_.\\\\-]{1,9}(@[a-z0-9]{1,3})?".prop_map(|stem| {
+            CheckKind::Process(format!("{stem}.service").parse().expect("a unit"))
+        }),
+        (any::<bool>(), 1..=u16::MAX).prop_map(|(six, port)| {
+            CheckKind::Tcp(std::net::SocketAddr::new(host(six, 0, 7), port))
+        }),
+        (any::<bool>(), 1..=u16::MAX, "/[a-z0-9/%,{}'!*&?=~.-]{0,20}").prop_map(
+            |(six, port, path)| {
+                let server = std::net::SocketAddr::new(host(six, 0, 7), port);
+                CheckKind::Http(format!("http://{server}{path}").parse().expect("a URL"))
+            }
+        ),
+        vec("[^\0]{0,12}", 0..5).prop_map(|mut words| {
+            words.insert(0, "/bin/test".to_owned());
+            CheckKind::Command(words.try_into().expect("a command"))
+        }),
+    ]
+}
+
+prop_compose! {
+    fn any_check()(
+        kind in any_kind(),
+        every in prop_oneof![Just(DEFAULT_EVERY), (100..=3_600_000u64).prop_map(Duration::from_millis)],
+        timeout in option::of(0..=3_600_000u64),
+        rise in 1..=100u32,
+        fall in 1..=100u32,
+        degrades in any::<bool>(),
+    ) -> Check {
+        let mut check = Check::new(kind);
+        check.every = every;
+        check.timeout = crate::checks::default_timeout(every);
+        check.rise = rise;
+        check.degrades = degrades;
+        if !check.kind.is_watched() {
+            check.fall = fall;
+            if let Some(ms) = timeout {
+                check.timeout = Duration::from_millis(ms).clamp(SHORTEST_TIMEOUT, every);
+            }
+        }
+        check
     }
 }
 
