@@ -40,6 +40,7 @@ fn main() -> Result<()> {
     let lab = Lab::of_this_build()?;
     let nodes = lab.nodes()?;
     prepare(&lab, &nodes)?;
+    print_load("before")?;
     let idle_figures = idle_figures(&lab, &nodes[nodes.len() - 1], idle)?;
     let mut delays: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     // The coordinators stay: their loss is not what is measured here.
@@ -51,6 +52,7 @@ fn main() -> Result<()> {
         }
     }
     print_table(nodes.len(), &mut delays, &idle_figures, idle);
+    print_load("after")?;
     stop_rivals(&lab, &nodes)
 }
 
@@ -76,7 +78,8 @@ fn prepare(lab: &Lab, nodes: &[String]) -> Result<()> {
         lab.sh(
             node,
             "command -v serf prometheus-node-exporter >/dev/null || DEBIAN_FRONTEND=noninteractive \
-             apt-get install -qq -y serf prometheus-node-exporter >/dev/null",
+             apt-get install -qq -y serf prometheus-node-exporter >/dev/null; \
+             systemctl start prometheus-node-exporter",
         )?;
         start_serf(lab, node, &nodes[0])?;
     }
@@ -85,7 +88,7 @@ fn prepare(lab: &Lab, nodes: &[String]) -> Result<()> {
 
 fn start_serf(lab: &Lab, node: &str, first: &str) -> Result<()> {
     let script = format!(
-        "systemctl stop serf 2>/dev/null || :; \
+        "systemctl disable -q --now serf 2>/dev/null || :; \
          systemctl is-active -q {unit} || {{ systemctl reset-failed {unit} 2>/dev/null || :; \
          systemd-run -q --unit={unit} serf agent -node={node} -profile=lan \
          -bind=$(getent hosts {node} | cut -d' ' -f1) -rpc-addr={SERF_RPC} -retry-join={first}; }}",
@@ -177,7 +180,7 @@ fn death_seen(lab: &Lab, node: &str, daemon: &Daemon, peer: &str, since: f64) ->
 }
 
 fn hamesh_death(line: &Value, peer: &str) -> bool {
-    line["MESSAGE"] == "peer fell silent" && line["PEER"] == peer
+    line["PEER"] == peer && line["MESSAGE"] == format!("{peer} fell silent")
 }
 
 fn serf_death(line: &Value, peer: &str) -> bool {
@@ -193,7 +196,7 @@ fn idle_figures(lab: &Lab, node: &str, idle: Duration) -> Result<Vec<(String, f6
         "pids=\"hamesh-agent=$(systemctl show -P MainPID hamesh-agent) \
          serf=$(systemctl show -P MainPID {serf}) \
          node-exporter=$(systemctl show -P MainPID prometheus-node-exporter)\"; \
-         run() {{ cat /proc/$1/task/*/schedstat | awk '{{n += $1}} END {{printf \"%d\", n}}'; }}; \
+         run() {{ cat /proc/$1/task/*/schedstat | awk '{{n += $1}} END {{printf \"%.0f\", n}}'; }}; \
          for p in $pids; do eval \"before_${{p#*=}}=$(run ${{p#*=}})\"; done; \
          i=0; while [ $i -lt {scrapes} ]; do sleep 15; i=$((i+1)); \
          curl -s --unix-socket /run/hamesh-agent/agent.sock http://localhost/metrics >/dev/null; \
@@ -217,6 +220,14 @@ fn idle_figures(lab: &Lab, node: &str, idle: Duration) -> Result<Vec<(String, f6
             Ok((name.to_owned(), kib.parse::<f64>()? / 1024.0, cpu))
         })
         .collect()
+}
+
+/// One line for the reader of the figures: what else the machine had to do.
+fn print_load(when: &str) -> Result<()> {
+    let load = std::fs::read_to_string("/proc/loadavg").context("/proc/loadavg")?;
+    let averages: Vec<&str> = load.split(' ').take(3).collect();
+    println!("load average {when}: {}", averages.join(" "));
+    Ok(())
 }
 
 fn print_table(
