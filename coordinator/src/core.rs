@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicU64;
 use hamesh_proto::credentials::LiveCredentials;
 use hamesh_proto::ids::{NodeId, SiteName};
 use hamesh_proto::seal::SealKey;
+use hamesh_proto::spiffe::Principal;
+use hamesh_proto::tls::PeerIdentity;
 use tokio::sync::watch;
 use tonic::{Code, Status};
 
@@ -78,6 +80,35 @@ impl Core {
         result
     }
 
+    /// Refuses a certificate that ran out on a connection that stands.
+    pub fn in_force(&self, peer: &PeerIdentity) -> Result<(), Status> {
+        if peer.not_after_unix_ms >= self.clock.unix_ms() {
+            return Ok(());
+        }
+        Err(ran_out(&peer.id.principal))
+    }
+
+    /// Resolves, with the refusal, when a certificate has run out.
+    pub async fn ran_out(&self, peer: &PeerIdentity) -> Status {
+        self.clock.passed(peer.not_after_unix_ms).await;
+        ran_out(&peer.id.principal)
+    }
+
+    /// Resolves, with the refusal, when a certificate has run out or was revoked.
+    pub async fn shut_out(&self, peer: &PeerIdentity) -> Status {
+        let mut world = self.world.subscribe();
+        let revoked =
+            world.wait_for(|world| world.desired.record.revoked.contains_key(&peer.serial));
+        tokio::select! {
+            refusal = self.ran_out(peer) => refusal,
+            // An error means that the sender is gone, which this very struct holds.
+            _ = revoked => Status::unauthenticated(format!(
+                "the certificate of {} was revoked",
+                peer.id.principal.path()
+            )),
+        }
+    }
+
     /// Resolves when the process is to end.
     pub async fn stopped(&self) {
         // An error means that the sender is gone, which this very struct holds.
@@ -87,4 +118,18 @@ impl Core {
             .wait_for(|stopping| *stopping)
             .await;
     }
+}
+
+fn ran_out(principal: &Principal) -> Status {
+    let next = match principal {
+        Principal::Agent(node) => format!(
+            "after `coordctl node re-enrol {node}` its agent trades it for a new one by itself"
+        ),
+        Principal::Operator(_) => "run the command again with a certificate that is valid".into(),
+        Principal::Coordinator(_) => "restart that coordinator".into(),
+    };
+    let holder = principal.path();
+    Status::unauthenticated(format!(
+        "the certificate of {holder} ran out and was not renewed on this connection; {next}"
+    ))
 }

@@ -12,7 +12,7 @@ use hamesh_proto::v1;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::liveness::Observed;
+use crate::liveness::{Observed, SETTLE};
 
 /// See the module.
 #[derive(Debug)]
@@ -167,10 +167,15 @@ impl Sessions {
     }
 
     /// What is known of each of these nodes' life; `true`: its name has an identity.
-    pub fn observe(&self, nodes: &BTreeMap<NodeId, bool>) -> BTreeMap<NodeId, Observed> {
+    pub fn observe(
+        &self,
+        nodes: &BTreeMap<NodeId, bool>,
+        now: Instant,
+    ) -> BTreeMap<NodeId, Observed> {
         self.shared.locked(|state| {
-            let observed =
-                |(node, enrolled): (&NodeId, &bool)| (node.clone(), state.observe(node, *enrolled));
+            let observed = |(node, enrolled): (&NodeId, &bool)| {
+                (node.clone(), state.observe(node, *enrolled, now))
+            };
             nodes.iter().map(observed).collect()
         })
     }
@@ -293,14 +298,21 @@ impl Shared {
 }
 
 impl State {
-    fn observe(&self, node: &NodeId, enrolled: bool) -> Observed {
+    fn observe(&self, node: &NodeId, enrolled: bool, now: Instant) -> Observed {
         let (mut seen_by, mut seen_of) = (0, 0);
         for (_, live) in self.live.iter().filter(|(other, _)| *other != node) {
             let Some(view) = &live.hears else { continue };
-            seen_of += 1;
-            seen_by += u32::from(view.alive.contains(node));
+            let heard = view.alive.contains(node);
+            // Who has just begun to listen has not heard everybody yet.
+            if heard || now.saturating_duration_since(live.opened) >= SETTLE {
+                seen_of += 1;
+                seen_by += u32::from(heard);
+            }
         }
-        let session: Option<Duration> = self.live.get(node).map(|live| live.opened.elapsed());
+        let session: Option<Duration> = self
+            .live
+            .get(node)
+            .map(|live| now.saturating_duration_since(live.opened));
         Observed {
             enrolled,
             session,
@@ -359,9 +371,15 @@ mod tests {
         };
         a.hears(sees("d", true), |_| true);
         b.hears(sees("d", false), |_| true);
-        let seen = sessions.observe(&[(node("d"), true), (node("a"), true)].into());
-        let counts = |name: &str| (seen[&node(name)].seen_by, seen[&node(name)].seen_of);
-        assert_eq!((counts("d"), counts("a")), ((1, 2), (0, 1)));
+        let now = Instant::now();
+        let counts = |name: &str, now| {
+            let seen = sessions.observe(&[(node(name), true)].into(), now);
+            (seen[&node(name)].seen_by, seen[&node(name)].seen_of)
+        };
+        // So far `b` may not have heard yet, but what `a` hears counts at once.
+        assert_eq!((counts("d", now), counts("a", now)), ((1, 1), (0, 0)));
+        let later = now + SETTLE;
+        assert_eq!((counts("d", later), counts("a", later)), ((1, 2), (0, 1)));
     }
 
     #[tokio::test]

@@ -34,7 +34,7 @@ pub async fn judge(core: Arc<Core>) {
     loop {
         let nodes = enrolled(&core);
         core.sessions.retain(|node| nodes.contains_key(node));
-        let observed = core.sessions.observe(&nodes);
+        let observed = core.sessions.observe(&nodes, Instant::now());
         for transition in tracker.observe(observed, started.elapsed(), core.clock.unix_ms()) {
             if let Err(lost) = transitions.try_send(transition) {
                 tracing::error!(%lost, "a change of a node's state is not in the event log");

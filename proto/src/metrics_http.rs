@@ -10,8 +10,9 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 use crate::credentials::LiveCredentials;
 use crate::spiffe::Principal;
 use crate::tls::{self, Alpn, ConnectError, Expect, Incoming, PeerInfo};
+use crate::unix_time::unix_ms;
 
 /// How long a client may take over the head of a request, and idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -94,8 +96,8 @@ pub async fn serve_tls(mut incoming: Incoming, pages: Pages) {
         tokio::select! {
             accepted = incoming.accept() => {
                 let Some(connection) = accepted else { return };
-                let allowed = may_read(connection.peer());
-                connections.spawn(serve_one(TokioIo::new(connection), Arc::clone(&pages), allowed));
+                let reader = Reader::over_tls(connection.peer());
+                connections.spawn(serve_one(TokioIo::new(connection), Arc::clone(&pages), reader));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -117,7 +119,7 @@ pub async fn serve_unix(listener: UnixListener, pages: Pages) {
                 let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
                 let pages = Arc::clone(&pages);
                 connections.spawn(async move {
-                    serve_one(TokioIo::new(connection), pages, true).await;
+                    serve_one(TokioIo::new(connection), pages, Reader::Local).await;
                     drop(permit);
                 });
             }
@@ -126,23 +128,47 @@ pub async fn serve_unix(listener: UnixListener, pages: Pages) {
     }
 }
 
-fn may_read(peer: &PeerInfo) -> bool {
-    match peer
-        .identity
-        .as_ref()
-        .map(|identity| &identity.id.principal)
-    {
-        Some(Principal::Coordinator(_) | Principal::Operator(_)) => true,
-        Some(Principal::Agent(_)) | None => false,
+/// Who reads on a connection. Looked at for each request: a certificate may run out meanwhile.
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    /// Whom the socket's mode lets in.
+    Local,
+    /// A coordinator or an operator, until their certificate runs out.
+    Until { not_after_unix_ms: u64 },
+    /// Nobody who may read.
+    Stranger,
+}
+
+impl Reader {
+    fn over_tls(peer: &PeerInfo) -> Self {
+        let Some(identity) = &peer.identity else {
+            return Self::Stranger;
+        };
+        match identity.id.principal {
+            Principal::Coordinator(_) | Principal::Operator(_) => Self::Until {
+                not_after_unix_ms: identity.not_after_unix_ms,
+            },
+            Principal::Agent(_) => Self::Stranger,
+        }
+    }
+
+    fn refusal(self, now_unix_ms: u64) -> Option<Response<Full<Bytes>>> {
+        let why = match self {
+            Self::Local => return None,
+            Self::Until { not_after_unix_ms } if now_unix_ms <= not_after_unix_ms => return None,
+            Self::Until { .. } => "your certificate ran out on this connection\n",
+            Self::Stranger => "only coordinators and operators may read this\n",
+        };
+        Some(text(StatusCode::FORBIDDEN, why))
     }
 }
 
-async fn serve_one<I>(connection: I, pages: Pages, allowed: bool)
+async fn serve_one<I>(connection: I, pages: Pages, reader: Reader)
 where
     I: Read + Write + Unpin,
 {
     let service = service_fn(move |request| {
-        let response = answer(&request, &pages, allowed);
+        let response = answer(&request, &pages, reader);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = hyper::server::conn::http1::Builder::new()
@@ -156,12 +182,9 @@ where
     }
 }
 
-fn answer(request: &Request<Body>, pages: &Pages, allowed: bool) -> Response<Full<Bytes>> {
-    if !allowed {
-        return text(
-            StatusCode::FORBIDDEN,
-            "only coordinators and operators may read this\n",
-        );
+fn answer(request: &Request<Body>, pages: &Pages, reader: Reader) -> Response<Full<Bytes>> {
+    if let Some(refusal) = reader.refusal(unix_ms(SystemTime::now())) {
+        return refusal;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -231,4 +254,53 @@ where
     timeout(FETCH_TIMEOUT, exchange)
         .await
         .unwrap_or(Err(FetchError::Timeout))
+}
+
+/// What Debian's `promtool check metrics` has to say against a page; nothing is nothing. For the
+/// tests of those who render pages.
+///
+/// # Errors
+/// When promtool (package prometheus) cannot be run.
+pub fn promtool_complaints(page: &str) -> std::io::Result<String> {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut input) = promtool.stdin.take() {
+        std::io::Write::write_all(&mut input, page.as_bytes())?;
+    }
+    let output = promtool.wait_with_output()?;
+    let mut said = [output.stdout, output.stderr].concat();
+    if !output.status.success() && said.is_empty() {
+        said = output.status.to_string().into_bytes();
+    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_whose_certificate_ran_out_is_refused_on_a_standing_connection() {
+        let reader = Reader::Until {
+            not_after_unix_ms: 1_000,
+        };
+        assert!(reader.refusal(1_000).is_none());
+        let refusal = reader.refusal(1_001).expect("a refusal");
+        assert_eq!(refusal.status(), StatusCode::FORBIDDEN);
+        assert!(Reader::Local.refusal(u64::MAX).is_none());
+        assert!(Reader::Stranger.refusal(0).is_some());
+    }
+
+    #[test]
+    fn promtool_complains_of_a_counter_without_its_ending() {
+        let good = "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n";
+        assert_eq!(promtool_complaints(good).expect("promtool"), "");
+        let bad = good.replace("a_total", "a");
+        let said = promtool_complaints(&bad).expect("promtool");
+        assert!(said.contains("_total"), "{said}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::spiffe::Principal;
-use hamesh_proto::tls;
+use hamesh_proto::tls::{self, PeerIdentity};
 use tonic::{Request, Status};
 
 use super::remember;
@@ -14,7 +14,7 @@ use crate::records::{CertificateRecord, DesiredRecord, NodeRecord, keys};
 /// An agent that may speak.
 pub(super) struct Admitted {
     pub node: NodeId,
-    pub serial: String,
+    pub peer: PeerIdentity,
     pub record: Kept<NodeRecord>,
     pub desired: Desired,
 }
@@ -23,7 +23,7 @@ pub(super) struct Admitted {
 pub(super) async fn admit<T>(core: &Core, request: &Request<T>) -> Result<Admitted, Status> {
     let identity =
         tls::peer(request).ok_or_else(|| Status::unauthenticated("show an agent's certificate"))?;
-    let Principal::Agent(node) = identity.id.principal else {
+    let Principal::Agent(node) = identity.id.principal.clone() else {
         return Err(Status::permission_denied(format!(
             "{} is no agent; only agents open sessions",
             identity.id
@@ -35,6 +35,7 @@ pub(super) async fn admit<T>(core: &Core, request: &Request<T>) -> Result<Admitt
             core.site
         )));
     }
+    core.in_force(&identity)?;
     let desired: Option<Kept<DesiredRecord>> = core.ledger.read(keys::DESIRED).await?;
     let desired = desired.ok_or_else(|| Status::internal("the store holds no desired state"))?;
     if desired.value.revoked.contains_key(&identity.serial) {
@@ -46,12 +47,11 @@ pub(super) async fn admit<T>(core: &Core, request: &Request<T>) -> Result<Admitt
     let Some(record) = record else {
         return Err(removed(&node));
     };
-    let (serial, not_after_unix_ms) = (identity.serial, identity.not_after_unix_ms);
     let known = record
         .value
         .certificates
         .iter()
-        .any(|known| known.serial == serial);
+        .any(|known| known.serial == identity.serial);
     let record = if known {
         record
     } else {
@@ -59,15 +59,15 @@ pub(super) async fn admit<T>(core: &Core, request: &Request<T>) -> Result<Admitt
             core,
             record,
             CertificateRecord {
-                serial: serial.clone(),
-                not_after_unix_ms,
+                serial: identity.serial.clone(),
+                not_after_unix_ms: identity.not_after_unix_ms,
             },
         )
         .await?
     };
     Ok(Admitted {
         node,
-        serial,
+        peer: identity,
         record,
         desired,
     })

@@ -4,7 +4,8 @@
 //! admitted --> Hello within 10 s --> open: Welcome, key ring, assignment
 //!                                     |  ^ on each change of the world
 //!                                     v
-//!            ends: agent gone, superseded, removed or revoked, speaks for another, stopping
+//!            ends: agent gone, superseded, removed or revoked, its certificate ran out,
+//!                  speaks for another, stopping
 //! ```
 
 use std::sync::Arc;
@@ -102,6 +103,7 @@ impl Serving {
                 () = session.superseded() => return Err(Status::aborted(
                     "a newer session of this node was opened",
                 )),
+                refusal = core.ran_out(&self.admitted.peer) => return Err(refusal),
                 () = core.stopped() => return Err(Status::unavailable(
                     "this coordinator stops; dial again",
                 )),
@@ -232,7 +234,7 @@ impl Serving {
             .desired
             .record
             .revoked
-            .contains_key(&self.admitted.serial)
+            .contains_key(&self.admitted.peer.serial)
         {
             return Err(revoked(&node));
         }

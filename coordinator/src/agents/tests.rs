@@ -179,6 +179,31 @@ async fn a_certificate_is_renewed_and_the_new_one_opens_a_session() {
 }
 
 #[tokio::test]
+async fn a_session_ends_with_its_certificate_and_so_does_every_call_on_its_connection() {
+    let site = TestSite::start().await;
+    let agent = site.enrol("node-1").await;
+    let mut session = site.session(&agent).await;
+    session.assignment().await;
+    site.clock.advance(hamesh_proto::ca::NODE_VALID / 2);
+    let renewal = || v1::RenewCertificateRequest {
+        csr_der: PrivateKey::generate().csr_der(),
+    };
+    let mut client = site.agents(&agent);
+    let renewed = client.renew_certificate(renewal()).await;
+    renewed.expect("a certificate that still runs is renewed");
+
+    site.clock.advance(hamesh_proto::ca::NODE_VALID);
+    let end = session.end().await;
+    assert_eq!(end.code(), Code::Unauthenticated);
+    for part in ["agent/node-1 ran out", "coordctl node re-enrol node-1"] {
+        assert!(end.message().contains(part), "{end}");
+    }
+    // The connection stands, but nothing is done over it any more.
+    let refused = client.renew_certificate(renewal()).await;
+    assert_eq!(refused.expect_err("refused").code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
 async fn an_agent_that_renews_in_a_loop_is_stopped() {
     let site = TestSite::start().await;
     let agent = site.enrol("node-1").await;

@@ -75,6 +75,11 @@ impl Link {
         &self.context
     }
 
+    /// Whether the certificate of this connection has run out.
+    pub fn expired(&self, now: SystemTime) -> bool {
+        self.context.credentials.expired(now)
+    }
+
     /// Whether the connection was lost, so that it is worth opening another.
     pub fn lost(status: &tonic::Status) -> bool {
         use tonic::Code;

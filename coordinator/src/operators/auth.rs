@@ -1,17 +1,51 @@
 //! Who calls, and whether that operator may.
+//!
+//! Guarantees: every call reads the caller's record from the store. Only a look at what this
+//! coordinator holds in memory is allowed by the record as last read while the store does not
+//! answer; another coordinator may have removed that operator meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use hamesh_proto::ids::OperatorName;
 use hamesh_proto::spiffe::Principal;
-use hamesh_proto::tls;
+use hamesh_proto::tls::{self, PeerIdentity};
 use tonic::{Request, Status};
 
 use super::OperatorsService;
-use crate::ledger::Kept;
+use crate::core::Core;
+use crate::ledger::{Kept, ReadError};
 use crate::records::{OperatorAccess, OperatorRecord, keys};
+use crate::store::StoreError;
+
+/// The operators as they were last read.
+#[derive(Debug)]
+pub(super) struct LastKnown(Mutex<BTreeMap<OperatorName, OperatorRecord>>);
+
+impl LastKnown {
+    pub fn new(operators: Vec<Kept<OperatorRecord>>) -> Self {
+        let named = |kept: Kept<OperatorRecord>| (kept.value.name.clone(), kept.value);
+        Self(Mutex::new(operators.into_iter().map(named).collect()))
+    }
+
+    pub fn note(&self, name: &OperatorName, record: Option<&OperatorRecord>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match record {
+            Some(record) => known.insert(name.clone(), record.clone()),
+            None => known.remove(name),
+        };
+    }
+
+    fn of(&self, name: &OperatorName) -> Option<OperatorRecord> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).cloned()
+    }
+}
 
 /// An operator who may do what was asked.
 pub(super) struct Caller {
     pub name: OperatorName,
+    pub peer: PeerIdentity,
     pub record: Kept<OperatorRecord>,
 }
 
@@ -28,9 +62,12 @@ impl OperatorsService {
     /// a way back. Gives the SPIFFE path, for events.
     pub(super) async fn admitter<T>(&self, request: &Request<T>) -> Result<String, Status> {
         let own = Principal::Coordinator(self.core.node.clone());
-        let identity = tls::peer(request).map(|peer| peer.id);
-        match identity.filter(|id| id.site == self.core.site && id.principal == own) {
-            Some(id) => Ok(id.principal.path()),
+        let peer = tls::peer(request);
+        match peer.filter(|peer| peer.id.site == self.core.site && peer.id.principal == own) {
+            Some(peer) => {
+                self.core.in_force(&peer)?;
+                Ok(own.path())
+            }
             None => Ok(self.caller(request, OperatorAccess::Admin).await?.path()),
         }
     }
@@ -42,40 +79,80 @@ impl OperatorsService {
         request: &Request<T>,
         needed: OperatorAccess,
     ) -> Result<Caller, Status> {
-        let identity = tls::peer(request)
-            .ok_or_else(|| Status::unauthenticated("show an operator's certificate"))?;
-        let Principal::Operator(name) = identity.id.principal else {
-            return Err(Status::permission_denied(format!(
-                "{} is no operator; only operators may call this",
-                identity.id
-            )));
-        };
-        if identity.id.site != self.core.site {
-            return Err(Status::permission_denied(format!(
-                "this is the site {}",
-                self.core.site
-            )));
-        }
-        let record: Option<Kept<OperatorRecord>> =
-            self.core.ledger.read(&keys::operator(&name)).await?;
-        let shown = |kept: &Kept<OperatorRecord>| {
-            kept.value
-                .certificates
-                .iter()
-                .any(|known| known.serial == identity.serial)
-        };
-        let record = record.filter(shown).ok_or_else(|| {
-            Status::unauthenticated(format!(
-                "the operator {name} does not exist any more, or this certificate is not theirs; \
-                 ask an admin for `coordctl operator add {name}`"
-            ))
-        })?;
+        let (name, peer) = operator(&self.core, request)?;
+        let record = self.read_operator(&name).await?;
+        let record = record.filter(|kept| shows(&kept.value, &peer));
+        let record = record.ok_or_else(|| stranger(&name))?;
         match (record.value.access, needed) {
             (OperatorAccess::Viewer, OperatorAccess::Admin) => Err(Status::permission_denied(
                 format!("{name} is a viewer and may only look; nothing was changed; ask an admin"),
             )),
             (OperatorAccess::Admin, OperatorAccess::Admin | OperatorAccess::Viewer)
-            | (OperatorAccess::Viewer, OperatorAccess::Viewer) => Ok(Caller { name, record }),
+            | (OperatorAccess::Viewer, OperatorAccess::Viewer) => Ok(Caller { name, peer, record }),
         }
     }
+
+    /// As [`Self::caller`], for a look that the store need not answer; gives why it did not.
+    pub(super) async fn onlooker<T>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<Result<(), StoreError>, Status> {
+        let (name, peer) = operator(&self.core, request)?;
+        let (record, store) = match self.read_operator(&name).await {
+            Ok(kept) => (kept.map(|kept| kept.value), Ok(())),
+            Err(ReadError::Store(silent @ StoreError::Unavailable { .. })) => {
+                (self.known.of(&name), Err(silent))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match (record.filter(|record| shows(record, &peer)), store) {
+            (Some(_), store) => Ok(store),
+            (None, Ok(())) => Err(stranger(&name)),
+            // Not known here is not the same as not there.
+            (None, Err(silent)) => Err(silent.into()),
+        }
+    }
+
+    async fn read_operator(
+        &self,
+        name: &OperatorName,
+    ) -> Result<Option<Kept<OperatorRecord>>, ReadError> {
+        let record: Option<Kept<OperatorRecord>> =
+            self.core.ledger.read(&keys::operator(name)).await?;
+        self.known
+            .note(name, record.as_ref().map(|kept| &kept.value));
+        Ok(record)
+    }
+}
+
+/// The operator whom the connection's certificate names.
+fn operator<T>(core: &Core, request: &Request<T>) -> Result<(OperatorName, PeerIdentity), Status> {
+    let peer = tls::peer(request)
+        .ok_or_else(|| Status::unauthenticated("show an operator's certificate"))?;
+    let Principal::Operator(name) = peer.id.principal.clone() else {
+        return Err(Status::permission_denied(format!(
+            "{} is no operator; only operators may call this",
+            peer.id
+        )));
+    };
+    if peer.id.site != core.site {
+        return Err(Status::permission_denied(format!(
+            "this is the site {}",
+            core.site
+        )));
+    }
+    core.in_force(&peer)?;
+    Ok((name, peer))
+}
+
+fn shows(record: &OperatorRecord, peer: &PeerIdentity) -> bool {
+    let mut known = record.certificates.iter();
+    known.any(|known| known.serial == peer.serial)
+}
+
+fn stranger(name: &OperatorName) -> Status {
+    Status::unauthenticated(format!(
+        "the operator {name} does not exist any more, or this certificate is not theirs; ask an \
+         admin for `coordctl operator add {name}`"
+    ))
 }

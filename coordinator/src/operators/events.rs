@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hamesh_proto::tls::PeerIdentity;
 use hamesh_proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,7 +22,7 @@ impl OperatorsService {
         &self,
         request: Request<v1::EventsRequest>,
     ) -> Result<ReceiverStream<Result<v1::Event, Status>>, Status> {
-        self.caller(&request, OperatorAccess::Viewer).await?;
+        let caller = self.caller(&request, OperatorAccess::Viewer).await?;
         let permit = self.stream_permit()?;
         let message = request.into_inner();
         let newest = self.core.ledger.newest_event().await?;
@@ -34,7 +35,7 @@ impl OperatorsService {
         let core = Arc::clone(&self.core);
         tokio::spawn(async move {
             let sent = match message.follow {
-                true => follow(&core, after, &sender).await,
+                true => follow(&core, &caller.peer, after, &sender).await,
                 false => read(&core, after, newest, &sender).await,
             };
             if let Err(status) = sent {
@@ -69,12 +70,18 @@ async fn read(core: &Core, mut after: u64, until: u64, sender: &Sender) -> Resul
 }
 
 /// What was there, and then whatever comes.
-async fn follow(core: &Core, after: u64, sender: &Sender) -> Result<(), Status> {
+async fn follow(
+    core: &Core,
+    peer: &PeerIdentity,
+    after: u64,
+    sender: &Sender,
+) -> Result<(), Status> {
     let mut follow = core.ledger.follow(after).await?;
     loop {
         let events = tokio::select! {
             events = follow.next(&core.ledger) => events?,
             () = sender.closed() => return Ok(()),
+            refusal = core.shut_out(peer) => return Err(refusal),
             () = core.stopped() => {
                 return Err(Status::unavailable("this coordinator stops; follow again"));
             }

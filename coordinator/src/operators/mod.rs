@@ -1,8 +1,9 @@
 //! The operators' service.
 //!
 //! Guarantees: every call reads the caller's record from the store, so a removed operator is
-//! refused at once; what only reads is open to viewers, everything else to admins; a change is
-//! answered only when it is in the store, with its event.
+//! refused at once (the status and the site's document are shown while the store is silent, too);
+//! what only reads is open to viewers, everything else to admins; a change is answered only when
+//! it is in the store, with its event.
 
 mod auth;
 mod events;
@@ -21,7 +22,10 @@ use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use self::auth::LastKnown;
 use crate::core::Core;
+use crate::ledger::Kept;
+use crate::records::OperatorRecord;
 
 /// Event followers and rotations watched at one time; each costs a watch of the store.
 const STREAMS: usize = 64;
@@ -31,14 +35,16 @@ const STREAMS: usize = 64;
 pub struct OperatorsService {
     core: Arc<Core>,
     streams: Arc<Semaphore>,
+    known: LastKnown,
 }
 
 impl OperatorsService {
-    /// Over the shared parts.
-    pub fn new(core: Arc<Core>) -> Self {
+    /// Over the shared parts, knowing the operators that the site has now.
+    pub fn new(core: Arc<Core>, operators: Vec<Kept<OperatorRecord>>) -> Self {
         Self {
             core,
             streams: Arc::new(Semaphore::new(STREAMS)),
+            known: LastKnown::new(operators),
         }
     }
 

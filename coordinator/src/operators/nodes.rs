@@ -207,6 +207,10 @@ impl OperatorsService {
                 tokio::select! {
                     changed = progress.changed() => if changed.is_err() { break },
                     () = sender.closed() => break,
+                    refusal = core.shut_out(&caller.peer) => {
+                        let _ = sender.try_send(Err(refusal));
+                        break;
+                    }
                     () = core.stopped() => break,
                 }
             }

@@ -139,6 +139,7 @@ impl OperatorsService {
             }
         }
         self.core.ledger.commit(change).await?;
+        self.known.note(&name, None);
         Ok(v1::RemovedOperator {})
     }
 

@@ -1,16 +1,20 @@
 //! How the site is, on one screen.
 
+use std::sync::Arc;
+
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::v1;
 use tonic::{Request, Status};
 
 use super::OperatorsService;
 use super::events::event_message;
+use crate::core::Core;
 use crate::desired::role_name;
+use crate::ledger::ReadError;
 use crate::liveness::Verdict;
-use crate::records::OperatorAccess;
+use crate::records::EventRecord;
 use crate::store::{StoreError, StoreHealth};
-use crate::world::World;
+use crate::world::{World, WorldError};
 
 /// Events on the screen.
 const LAST_EVENTS: u64 = 10;
@@ -20,13 +24,14 @@ impl OperatorsService {
         &self,
         request: Request<v1::StatusRequest>,
     ) -> Result<v1::SiteStatus, Status> {
-        self.caller(&request, OperatorAccess::Viewer).await?;
         let core = &self.core;
-        // What was just applied is shown, though this coordinator may not have followed yet.
-        let world = World::read(core.ledger.store().as_ref(), &core.seal).await?;
+        let look = match self.onlooker(&request).await? {
+            Ok(()) => Look::now(core).await?,
+            Err(silent) => Look::last(core, silent),
+        };
+        let world = &look.world;
         let verdicts = core.verdicts.borrow().clone();
-        let events = core.ledger.last_events(LAST_EVENTS).await?;
-        let node = |id: &NodeId| self.node_status(&world, id, verdicts.get(id));
+        let node = |id: &NodeId| self.node_status(world, id, verdicts.get(id));
         Ok(v1::SiteStatus {
             site: core.site.to_string(),
             coordinator: core.node.to_string(),
@@ -34,10 +39,10 @@ impl OperatorsService {
             desired: Some(world.desired.id()),
             epoch: core.epoch,
             nodes: world.desired.site.nodes.keys().map(node).collect(),
-            last_events: events.into_iter().map(event_message).collect(),
+            last_events: look.events.into_iter().map(event_message).collect(),
             key_ring_version: world.ring.version(),
             ca_expires_unix_ms: core.authority.ca().not_after_unix_ms(),
-            store: Some(store_status(core.ledger.store().health().await)),
+            store: Some(store_status(look.store)),
             now_unix_ms: core.clock.unix_ms(),
             claims: Vec::new(),
         })
@@ -77,6 +82,46 @@ impl OperatorsService {
             certificate_expires_unix_ms: expires.unwrap_or(0),
             re_enrol_open_until_unix_ms: open.unwrap_or(0),
             drained: false,
+        }
+    }
+}
+
+/// What the status is made from.
+struct Look {
+    world: Arc<World>,
+    events: Vec<EventRecord>,
+    store: Result<StoreHealth, StoreError>,
+}
+
+impl Look {
+    /// What the store says now; what was last read if it falls silent.
+    async fn now(core: &Core) -> Result<Self, Status> {
+        let store = core.ledger.store();
+        // What was just applied is shown, though this coordinator may not have followed yet.
+        let world = match World::read(store.as_ref(), &core.seal).await {
+            Ok(world) => Arc::new(world),
+            Err(WorldError::Read(ReadError::Store(silent))) => return Ok(Self::last(core, silent)),
+            Err(error) => return Err(error.into()),
+        };
+        let events = match core.ledger.last_events(LAST_EVENTS).await {
+            Ok(events) => events,
+            Err(ReadError::Store(silent)) => return Ok(Self::last(core, silent)),
+            Err(error) => return Err(error.into()),
+        };
+        let store = store.health().await;
+        Ok(Self {
+            world,
+            events,
+            store,
+        })
+    }
+
+    /// What this coordinator last read. Not the events: they are in the store alone.
+    fn last(core: &Core, silent: StoreError) -> Self {
+        Self {
+            world: core.world(),
+            events: Vec::new(),
+            store: Err(silent),
         }
     }
 }

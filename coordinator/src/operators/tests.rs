@@ -1,9 +1,17 @@
 //! Operators over real mutual TLS: who may do what, plans, applies, and the event log.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
 use hamesh_proto::credentials::{LiveCredentials, PrivateKey};
 use hamesh_proto::v1;
 use tonic::Code;
 
+use crate::store::{
+    Listing, MemoryStore, Outcome, Revision, Span, Store, StoreError, StoreHealth, Txn, Watch,
+};
 use crate::testing::{GENEROUS, TestSite, YAML, credentials};
 
 fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> Code {
@@ -28,6 +36,17 @@ async fn add(site: &TestSite, name: &str, access: v1::Access) -> LiveCredentials
 
 fn renamed(from: &str, to: &str) -> String {
     YAML.replace(from, to)
+}
+
+/// Reads on until a followed log is ended.
+async fn end(log: &mut tonic::Streaming<v1::Event>) -> tonic::Status {
+    loop {
+        let next = tokio::time::timeout(GENEROUS, log.message()).await;
+        match next.expect("it ends") {
+            Ok(event) => assert!(event.is_some(), "it ended without a reason"),
+            Err(status) => return status,
+        }
+    }
 }
 
 async fn newest_event(site: &TestSite) -> u64 {
@@ -103,6 +122,11 @@ async fn a_removed_operator_is_refused_at_once_and_stays_so_when_the_name_is_giv
     let first = add(&site, "bob", v1::Access::Viewer).await;
     let mut client = site.operator(&first);
     client.status(v1::StatusRequest {}).await.expect("looks");
+    let follow = v1::EventsRequest {
+        follow: true,
+        ..v1::EventsRequest::default()
+    };
+    let mut followed = client.events(follow).await.expect("events").into_inner();
     let request = v1::RemoveOperatorRequest {
         name: "bob".to_owned(),
     };
@@ -114,6 +138,7 @@ async fn a_removed_operator_is_refused_at_once_and_stays_so_when_the_name_is_giv
         code(client.status(v1::StatusRequest {}).await),
         Code::Unauthenticated
     );
+    assert_eq!(end(&mut followed).await.code(), Code::Unauthenticated);
     let second = add(&site, "bob", v1::Access::Admin).await;
     assert_eq!(
         code(client.status(v1::StatusRequest {}).await),
@@ -327,4 +352,112 @@ async fn events_are_followed_without_a_gap_or_a_repeat() {
         seen.push(event.number);
     }
     assert_eq!(seen, [newest - 2, newest - 1, newest]);
+}
+
+/// Longer than an operator's certificate lives.
+const LATER: Duration = Duration::from_secs(60 * 24 * 3600);
+
+#[tokio::test]
+async fn a_certificate_that_ran_out_ends_a_followed_log_and_is_refused_on_a_standing_connection() {
+    let site = TestSite::start().await;
+    let mut client = site.admin();
+    let request = v1::EventsRequest {
+        follow: true,
+        ..v1::EventsRequest::default()
+    };
+    let mut stream = client.events(request).await.expect("events").into_inner();
+    stream
+        .message()
+        .await
+        .expect("open")
+        .expect("the first event");
+    site.clock.advance(LATER);
+    let ended = end(&mut stream).await;
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    assert!(ended.message().contains("operator/ada ran out"), "{ended}");
+    let refused = client.status(v1::StatusRequest {}).await;
+    assert_eq!(code(refused), Code::Unauthenticated);
+}
+
+/// A store that can be silenced.
+#[derive(Debug, Default)]
+struct Silenced {
+    inner: MemoryStore,
+    silent: AtomicBool,
+}
+
+impl Silenced {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.silent.load(Ordering::Relaxed) {
+            let problem = "silenced".to_owned();
+            return Err(StoreError::Unavailable { problem });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Silenced {
+    async fn range(&self, span: &Span) -> Result<Listing, StoreError> {
+        self.check()?;
+        self.inner.range(span).await
+    }
+
+    async fn transact(&self, txn: Txn) -> Result<Outcome, StoreError> {
+        self.check()?;
+        self.inner.transact(txn).await
+    }
+
+    async fn watch(&self, span: Span, from: Revision) -> Result<Watch, StoreError> {
+        self.check()?;
+        self.inner.watch(span, from).await
+    }
+
+    async fn health(&self) -> Result<StoreHealth, StoreError> {
+        self.check()?;
+        self.inner.health().await
+    }
+}
+
+#[tokio::test]
+async fn while_the_store_is_silent_operators_see_what_was_last_known_and_change_nothing() {
+    let store = Arc::new(Silenced::default());
+    let site = TestSite::start_on(Arc::clone(&store) as Arc<dyn Store>).await;
+    let bob = add(&site, "bob", v1::Access::Viewer).await;
+    let gone = add(&site, "eve", v1::Access::Viewer).await;
+    let request = v1::RemoveOperatorRequest {
+        name: "eve".to_owned(),
+    };
+    let removed = site.admin().remove_operator(request).await;
+    removed.expect("removed");
+    let before = site.status().await;
+    let site = site.restart().await;
+    store.silent.store(true, Ordering::Relaxed);
+
+    let mut client = site.operator(&bob);
+    let shown = client.status(v1::StatusRequest {}).await.expect("shown");
+    let shown = shown.into_inner();
+    let told = shown.store.expect("told of");
+    assert!(
+        !told.healthy && told.problem.contains("silenced"),
+        "{told:?}"
+    );
+    assert_eq!(shown.desired, before.desired);
+    assert_eq!(shown.nodes.len(), before.nodes.len());
+    let document = client.read_site(v1::ReadSiteRequest {}).await;
+    assert_eq!(document.expect("shown").into_inner().yaml, YAML);
+
+    let stranger = site.operator(&gone).status(v1::StatusRequest {}).await;
+    assert!(
+        stranger.is_err(),
+        "shown to a removed operator: {stranger:?}"
+    );
+    let token = v1::CreateTokenRequest {
+        node: "node-1".to_owned(),
+        valid_s: 0,
+    };
+    assert_eq!(
+        code(site.admin().create_token(token).await),
+        Code::Unavailable
+    );
 }

@@ -19,7 +19,9 @@ use super::expose;
 use crate::agents::AgentsService;
 use crate::core::Core;
 use crate::enrolment::EnrolmentService;
+use crate::ledger::Kept;
 use crate::operators::OperatorsService;
+use crate::records::OperatorRecord;
 
 /// The largest message of a stranger: a token, a certificate and a signing request.
 const MAX_ENROLMENT_BYTES: usize = 64 * 1024;
@@ -109,12 +111,13 @@ fn open(
 pub(super) fn serve_api(
     core: &Arc<Core>,
     listener: TcpListener,
+    operators: Vec<Kept<OperatorRecord>>,
     servers: &mut JoinSet<()>,
 ) -> Result<Served, ListenError> {
     let tls = (ClientAuth::Required, Alpn::H2, HandshakeLimits::default());
     let (served, accepted) = open(core, "api", listener, tls)?;
     let agents = AgentsServer::new(AgentsService::new(Arc::clone(core)));
-    let operators = OperatorsServer::new(OperatorsService::new(Arc::clone(core)));
+    let operators = OperatorsServer::new(OperatorsService::new(Arc::clone(core), operators));
     let router = grpc_server()
         .add_service(agents.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(operators.max_decoding_message_size(MAX_MESSAGE_BYTES));

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::{Config, Dirs};
 use crate::core::Core;
+use crate::records::keys;
 use crate::store::{EtcdStore, Store, StoreFiles};
 
 pub use listeners::{ListenError, Listeners};
@@ -118,6 +119,7 @@ impl Running {
 /// Starts a coordinator. Waits for the store for as long as it takes.
 pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let core = Arc::new(start::core(&parts).await?);
+    let operators = core.ledger.list(keys::OPERATORS).await?;
     let mut loops = JoinSet::new();
     loops.spawn(crate::world::follow(
         Arc::clone(&core.ledger),
@@ -141,7 +143,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         metrics,
     } = parts.listeners;
     let mut servers = JoinSet::new();
-    let api = listeners::serve_api(&core, api, &mut servers)?;
+    let api = listeners::serve_api(&core, api, operators, &mut servers)?;
     let enrolment = listeners::serve_enrolment(&core, enrolment, &mut servers)?;
     let metrics = listeners::serve_metrics(&core, metrics, &[&api, &enrolment], &mut loops)?;
     let (api, enrolment, metrics) = (api.address, enrolment.address, metrics.address);

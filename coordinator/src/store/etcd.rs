@@ -10,7 +10,7 @@
 //! Absent on purpose: endpoints of other members (the coordinator speaks to its own member, which
 //! forwards), and reads that etcd calls serializable.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// The pause between attempts: short beside a restart of etcd, long beside a refused connection.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A disk with less room is full for etcd, which writes pages of 4 KiB, several for each change.
+const LEAST_FREE_BYTES: u64 = 64 * 1024;
 /// Entries per page of a range: keeps an answer well under gRPC's 4 MiB.
 const PAGE: i64 = 500;
 
@@ -70,6 +72,16 @@ impl Link {
     }
 }
 
+impl StoreFiles {
+    /// The directory of the files, which is on the store's disk, if that has no room left.
+    fn full_disk(&self) -> Option<&Path> {
+        let directory = self.identity.parent()?;
+        let disk = nix::sys::statvfs::statvfs(directory).ok()?;
+        let free = disk.blocks_available() * disk.fragment_size();
+        (free < LEAST_FREE_BYTES).then_some(directory)
+    }
+}
+
 impl EtcdStore {
     /// Reads the files; connects at the first call. Must be called within a tokio runtime.
     pub fn open(files: StoreFiles) -> Result<Self, StoreError> {
@@ -104,7 +116,24 @@ impl EtcdStore {
             let (mut kv, request) = (self.kv(), request.clone());
             async move { kv.range(bounded(request)).await }
         };
-        retried(Effect::Read, call).await
+        self.explained(retried(Effect::Read, call).await)
+    }
+
+    /// A store that fails because its disk is full does not say so: it ends.
+    fn explained<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let why = |problem: String| match self.files.full_disk() {
+            Some(directory) => format!("the disk of {} is full; {problem}", directory.display()),
+            None => problem,
+        };
+        result.map_err(|error| match error {
+            StoreError::Unavailable { problem } => StoreError::Unavailable {
+                problem: why(problem),
+            },
+            StoreError::Unconfirmed { problem } => StoreError::Unconfirmed {
+                problem: why(problem),
+            },
+            StoreError::Foreign { .. } | StoreError::Files { .. } => error,
+        })
     }
 
     #[cfg(test)]
@@ -153,7 +182,7 @@ impl Store for EtcdStore {
             let (mut kv, request) = (self.kv(), request.clone());
             async move { kv.txn(bounded(request)).await }
         };
-        let answer = retried(effect, call).await?;
+        let answer = self.explained(retried(effect, call).await)?;
         if !answer.succeeded {
             return Ok(Outcome::Conflict);
         }
@@ -175,7 +204,7 @@ impl Store for EtcdStore {
             let mut client = pb::cluster_client::ClusterClient::new(self.link.channel());
             async move { client.member_list(bounded(pb::MemberListRequest {})).await }
         };
-        let status = retried(Effect::Read, status).await?;
+        let status = self.explained(retried(Effect::Read, status).await)?;
         let members = retried(Effect::Read, members).await?;
         Ok(StoreHealth {
             version: status.version,

@@ -28,13 +28,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 
 /// `init`
 pub async fn run(session: &Session, options: Init) -> Result<(), Failure> {
-    let (yaml, warnings) = site::read_document(&options.site_file)?;
-    for warning in &warnings {
-        eprintln!(
-            "warning: {}",
-            warning.in_file(&options.site_file.display().to_string())
-        );
-    }
+    let yaml = site::read_document(&options.site_file)?;
     let path = session.context_path()?;
     let operator = options.operator.unwrap_or_else(caller);
     let dirs = Dirs::default();

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hamesh_proto::v1;
+use hamesh_roles::Site;
 use hamesh_roles::diagnostic::did_you_mean;
-use hamesh_roles::{Diagnostic, Site};
 
 use super::{Session, prompt, refused};
 use crate::ctl::cli::{Apply, Assign, Consent, NO_ROLE};
@@ -24,39 +24,21 @@ pub async fn show(session: &Session) -> Result<(), Failure> {
 
 /// `apply`
 pub async fn apply(session: &Session, options: &Apply) -> Result<(), Failure> {
-    let (yaml, warnings) = read_document(&options.file)?;
-    for warning in &warnings {
-        eprintln!(
-            "warning: {}",
-            warning.in_file(&options.file.display().to_string())
-        );
-    }
-    let mut link = session.link().await?;
+    let yaml = read_document(&options.file)?;
+    let mut client = session.link().await?.client;
     let asked = v1::PlanSiteRequest { yaml: yaml.clone() };
-    let plan = link
-        .client
-        .plan_site(request(asked))
-        .await
-        .map_err(refused)?
-        .into_inner();
-    let base = plan.base;
-    let Some(plan) = agreed(session, plan, options.consent)? else {
+    let plan = client.plan_site(request(asked)).await;
+    let Some((plan, base)) = agreed(session, plan, options.consent)? else {
         return Ok(());
     };
     let asked = v1::ApplySiteRequest { yaml, base };
-    let applied = link
-        .client
-        .apply_site(request(asked))
-        .await
-        .map_err(refused)?
-        .into_inner();
-    tell(session, plan, applied)
+    tell(session, plan, client.apply_site(request(asked)).await)
 }
 
 /// `assign`
 pub async fn assign(session: &Session, options: &Assign) -> Result<(), Failure> {
-    let mut link = session.link().await?;
-    check_node(&options.node, &stored(&mut link.client).await?)?;
+    let mut client = session.link().await?.client;
+    check_node(&options.node, &stored(&mut client).await?)?;
     let node = options.node.clone();
     let role = if options.role == NO_ROLE {
         String::new()
@@ -67,28 +49,16 @@ pub async fn assign(session: &Session, options: &Assign) -> Result<(), Failure> 
         node: node.clone(),
         role: role.clone(),
     };
-    let plan = link
-        .client
-        .plan_assign(request(asked))
-        .await
-        .map_err(refused)?
-        .into_inner();
-    let base = plan.base;
-    let Some(plan) = agreed(session, plan, options.consent)? else {
+    let plan = client.plan_assign(request(asked)).await;
+    let Some((plan, base)) = agreed(session, plan, options.consent)? else {
         return Ok(());
     };
     let asked = v1::AssignRequest { node, role, base };
-    let applied = link
-        .client
-        .assign(request(asked))
-        .await
-        .map_err(refused)?
-        .into_inner();
-    tell(session, plan, applied)
+    tell(session, plan, client.assign(request(asked)).await)
 }
 
-/// A document that is valid, with what is doubtful in it.
-pub fn read_document(path: &Path) -> Result<(String, Vec<Diagnostic>), Failure> {
+/// A document that is valid; what is doubtful in it is told on standard error.
+pub fn read_document(path: &Path) -> Result<String, Failure> {
     let invalid = |error: std::io::Error| {
         let message = format!("cannot read {}: {error}", path.display());
         Failure::invalid(message, "name a site document; nothing was changed")
@@ -101,13 +71,16 @@ pub fn read_document(path: &Path) -> Result<(String, Vec<Diagnostic>), Failure> 
         ));
     }
     let yaml = std::fs::read_to_string(path).map_err(invalid)?;
+    let file = path.display().to_string();
     let examined = Site::examine(&yaml);
     match examined.site {
-        Ok(_) => Ok((yaml, examined.warnings)),
-        Err(faults) => Err(Failure::Document {
-            file: path.display().to_string(),
-            faults,
-        }),
+        Ok(_) => {
+            for warning in &examined.warnings {
+                eprintln!("warning: {}", warning.in_file(&file));
+            }
+            Ok(yaml)
+        }
+        Err(faults) => Err(Failure::Document { file, faults }),
     }
 }
 
@@ -137,12 +110,16 @@ pub async fn stored(client: &mut Client) -> Result<SiteView, Failure> {
     Ok(SiteView::from(site.into_inner()))
 }
 
-/// Shows the plan; gives it back if it is to be carried out.
+type Answer<T> = Result<tonic::Response<T>, tonic::Status>;
+
+/// Shows the plan; gives it back, with what it was made on, if it is to be carried out.
 fn agreed(
     session: &Session,
-    plan: v1::Plan,
+    plan: Answer<v1::Plan>,
     consent: Consent,
-) -> Result<Option<PlanView>, Failure> {
+) -> Result<Option<(PlanView, Option<v1::AssignmentId>)>, Failure> {
+    let plan = plan.map_err(refused)?.into_inner();
+    let base = plan.base;
     let plan = PlanView::from(plan);
     if !session.for_programs() {
         session
@@ -171,10 +148,11 @@ fn agreed(
     if !consent.yes {
         prompt::confirmed(&format!("Carry out {count} change{}?", plural(count)))?;
     }
-    Ok(Some(plan))
+    Ok(Some((plan, base)))
 }
 
-fn tell(session: &Session, plan: PlanView, applied: v1::Applied) -> Result<(), Failure> {
+fn tell(session: &Session, plan: PlanView, applied: Answer<v1::Applied>) -> Result<(), Failure> {
+    let applied = applied.map_err(refused)?.into_inner();
     let desired = applied.id.map(GenerationView::from);
     let view = AppliedView {
         plan,

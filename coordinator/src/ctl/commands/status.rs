@@ -1,6 +1,6 @@
 //! `status` and `events`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hamesh_proto::v1;
 
@@ -71,7 +71,11 @@ async fn follow(session: &Session, first: Link, last: u32) -> Result<(), Failure
     let mut link = Some(first);
     loop {
         let ended = match link.take() {
-            Some(mut link) => drain(session, &mut link.client, &mut asked).await?,
+            Some(mut link) => {
+                let ended = drain(session, &mut link.client, &mut asked).await?;
+                // Another command may have renewed it meanwhile: the next link will tell.
+                ended.filter(|_| !link.expired(SystemTime::now()))
+            }
             None => None,
         };
         if let Some(status) = ended.filter(|status| !Link::lost(status)) {
