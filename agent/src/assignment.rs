@@ -15,6 +15,12 @@ use hamesh_proto::ids::{NodeId, SiteName};
 use hamesh_proto::v1;
 use serde::{Deserialize, Serialize};
 
+mod claim;
+#[cfg(test)]
+mod tests;
+
+pub use claim::Claim;
+
 /// Compared as (incarnation, generation): a restored site's assignments precede all before it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -43,6 +49,9 @@ pub struct Assignment {
     pub coordinators: Vec<Coordinator>,
     /// Serial numbers (lower-case hex) to refuse though they have not expired.
     pub revoked_serials: BTreeSet<String>,
+    /// The claims in which this node has a part, each once. None in what older versions wrote.
+    #[serde(default)]
+    pub claims: Vec<Claim>,
 }
 
 /// A member of the site.
@@ -52,6 +61,9 @@ pub struct Member {
     pub role: Option<String>,
     /// Where it gossips.
     pub gossip: SocketAddr,
+    /// Where its lease datagrams go; `None` when the coordinator is too old to say.
+    #[serde(default)]
+    pub leases: Option<SocketAddr>,
 }
 
 /// Where a coordinator answers.
@@ -63,6 +75,9 @@ pub struct Coordinator {
     pub api: SocketAddr,
     /// The enrolment port.
     pub enrolment: SocketAddr,
+    /// Where its lease datagrams go; `None` when it is too old to say.
+    #[serde(default)]
+    pub leases: Option<SocketAddr>,
 }
 
 /// Why an assignment was refused. The text goes to the coordinator and to the log.
@@ -152,18 +167,19 @@ impl TryFrom<v1::Assignment> for Assignment {
         let members = wire.members.into_iter().map(|member| {
             let gossip = parse("members.gossip", &member.gossip)?;
             let node = parse("members.node", &member.node)?;
-            Ok((
-                node,
-                Member {
-                    role: role(member.role),
-                    gossip,
-                },
-            ))
+            let member = Member {
+                role: role(member.role),
+                gossip,
+                leases: optional("members.leases", &member.leases)?,
+            };
+            Ok((node, member))
         });
+        let node = parse("node", &wire.node)?;
         Ok(Self {
             id: id.into(),
             site: parse("site", &wire.site)?,
-            node: parse("node", &wire.node)?,
+            claims: claim::claims(wire.claims, &node)?,
+            node,
             role: role(wire.role),
             members: members.collect::<Result<_, Refusal>>()?,
             coordinators: coordinators(wire.coordinators)?,
@@ -183,6 +199,7 @@ pub fn coordinators(wire: Vec<v1::CoordinatorEndpoint>) -> Result<Vec<Coordinato
                 node: parse("coordinators.node", &endpoint.node)?,
                 api: parse("coordinators.api", &endpoint.api)?,
                 enrolment: parse("coordinators.enrolment", &endpoint.enrolment)?,
+                leases: optional("coordinators.leases", &endpoint.leases)?,
             })
         })
         .collect()
@@ -223,133 +240,10 @@ fn parse<T: std::str::FromStr>(field: &'static str, value: &str) -> Result<T, Re
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn wire(incarnation: u64, generation: u64) -> v1::Assignment {
-        let member = |node: &str, gossip: &str| v1::Member {
-            node: node.to_owned(),
-            role: "database".to_owned(),
-            gossip: gossip.to_owned(),
-            leases: gossip.replace("7445", "7450"),
-        };
-        v1::Assignment {
-            id: Some(v1::AssignmentId {
-                incarnation,
-                generation,
-            }),
-            site: "thirteen".to_owned(),
-            node: "database-1".to_owned(),
-            role: "database".to_owned(),
-            members: vec![
-                member("database-1", "192.168.56.51:7445"),
-                member("database-2", "192.168.56.52:7445"),
-            ],
-            coordinators: vec![v1::CoordinatorEndpoint {
-                node: "control-1".to_owned(),
-                api: "192.168.56.31:7443".to_owned(),
-                enrolment: "192.168.56.31:7444".to_owned(),
-                leases: "192.168.56.31:7443".to_owned(),
-            }],
-            revoked_serials: vec!["0abc".to_owned()],
-            claims: vec![],
-        }
+/// Empty: from a version that does not know the field.
+fn optional<T: std::str::FromStr>(field: &'static str, value: &str) -> Result<Option<T>, Refusal> {
+    if value.is_empty() {
+        return Ok(None);
     }
-
-    fn assignment(incarnation: u64, generation: u64) -> Assignment {
-        wire(incarnation, generation)
-            .try_into()
-            .expect("a valid assignment")
-    }
-
-    fn judge(offered: &Assignment, present: Option<&Assignment>) -> Result<(), Refusal> {
-        let site = "thirteen".parse().expect("a site name");
-        let node = "database-1".parse().expect("a node name");
-        offered.supersedes(present, &site, &node)
-    }
-
-    proptest! {
-        #[test]
-        fn invariant_what_is_in_force_never_goes_back(
-            ids in prop::collection::vec((0u64..4, 0u64..6), 1..40),
-        ) {
-            let mut present: Option<Assignment> = None;
-            for (incarnation, generation) in ids {
-                let offered = assignment(incarnation, generation);
-                let before = present.as_ref().map(|present| present.id);
-                match judge(&offered, present.as_ref()) {
-                    Ok(()) => present = Some(offered),
-                    Err(refusal) => {
-                        let present = before.expect("only a present one can refuse");
-                        prop_assert_eq!(refusal, Refusal::Older { offered: offered.id, present });
-                    }
-                }
-                prop_assert!(present.as_ref().map(|present| present.id) >= before);
-            }
-        }
-    }
-
-    #[test]
-    fn the_incarnation_precedes_the_generation() {
-        assert!(judge(&assignment(2, 1), Some(&assignment(1, 99))).is_ok());
-        assert!(judge(&assignment(1, 99), Some(&assignment(2, 1))).is_err());
-        assert!(
-            judge(&assignment(2, 1), Some(&assignment(2, 1))).is_ok(),
-            "repeated"
-        );
-    }
-
-    #[test]
-    fn another_site_or_another_node_is_refused_even_when_newer() {
-        let mut other = assignment(9, 9);
-        other.site = "elsewhere".parse().expect("a site name");
-        assert!(matches!(
-            judge(&other, None),
-            Err(Refusal::OtherSite { .. })
-        ));
-        let mut other = assignment(9, 9);
-        other.node = "database-2".parse().expect("a node name");
-        assert!(matches!(
-            judge(&other, None),
-            Err(Refusal::OtherNode { .. })
-        ));
-    }
-
-    #[test]
-    fn a_field_that_cannot_be_read_is_named() {
-        type Spoil = fn(&mut v1::Assignment);
-        let cases: [(&str, Spoil); 7] = [
-            ("id", |wire| wire.id = None),
-            ("site", |wire| wire.site = "Not A Site".to_owned()),
-            ("node", |wire| wire.node = String::new()),
-            ("members.node", |wire| wire.members[0].node = "-".to_owned()),
-            ("members.gossip", |wire| {
-                wire.members[0].gossip = "192.168.56.51".to_owned()
-            }),
-            ("coordinators.api", |wire| {
-                wire.coordinators[0].api = "control-1".to_owned()
-            }),
-            ("coordinators.enrolment", |wire| {
-                wire.coordinators[0].enrolment.clear()
-            }),
-        ];
-        for (named, spoil) in cases {
-            let mut spoilt = wire(1, 1);
-            spoil(&mut spoilt);
-            match Assignment::try_from(spoilt) {
-                Err(Refusal::Invalid { field, .. }) => assert_eq!(field, named),
-                other => panic!("{named}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn an_assignment_on_disk_is_read_back_unchanged() {
-        let assignment = assignment(3, 7);
-        let text = serde_json::to_string(&assignment).expect("serialisable");
-        let back: Assignment = serde_json::from_str(&text).expect("readable");
-        assert_eq!(back, assignment);
-    }
+    parse(field, value).map(Some)
 }

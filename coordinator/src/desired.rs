@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use hamesh_proto::ids::NodeId;
+use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::{ports, v1};
-use hamesh_roles::{Role, Site};
+use hamesh_roles::{Role, Site, VipName};
 
 use crate::records::{CertificateRecord, DesiredRecord, NodeRecord, Revocation};
 
@@ -77,8 +77,23 @@ impl Desired {
             members: members.collect(),
             coordinators: self.coordinators(),
             revoked_serials: self.record.revoked.keys().cloned().collect(),
-            claims: Vec::new(),
+            claims: self.claims(node),
         })
+    }
+
+    /// What a candidate of a virtual address is told of it.
+    fn claims(&self, node: &NodeId) -> Vec<v1::Claim> {
+        let claims = self.site.vips.iter().filter_map(|(name, vip)| {
+            let candidates = self.site.candidates(vip).collect::<Vec<_>>();
+            candidates.contains(&node).then(|| v1::Claim {
+                name: vip_claim(name).to_string(),
+                addresses: vip.addresses.iter().map(ToString::to_string).collect(),
+                ttl_ms: u64::try_from(vip.ttl.as_millis()).unwrap_or(u64::MAX),
+                checks: vip.checks.iter().map(v1::Check::from).collect(),
+                candidates: candidates.iter().map(ToString::to_string).collect(),
+            })
+        });
+        claims.collect()
     }
 
     /// Where the coordinators answer.
@@ -138,7 +153,83 @@ pub fn revoke_all(
     certificates.iter().map(revocation).collect()
 }
 
+/// The claim on the addresses of this name.
+pub fn vip_claim(name: &VipName) -> ClaimId {
+    ClaimId::vip(name.as_ref()).expect("the names of virtual addresses are labels too")
+}
+
 /// A role as the contract has it: empty for none.
 pub fn role_name(role: Option<Role>) -> String {
     role.map(|role| role.name().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = "
+site: small
+networks: {trust: {cidr: 10.0.0.0/24}, untrust: {cidr: 10.0.1.0/24}}
+management_network: trust
+coordinators: [other]
+vips:
+  edge:
+    address: [10.0.1.100, 10.0.1.101]
+    network: untrust
+    role: edge-proxy
+    ttl: 2s
+    checks: [{process: haproxy.service}, {tcp: 443, every: 100ms, degrades: true}]
+  spare: {address: 10.0.0.100, network: trust, role: edge-proxy}
+nodes:
+  both: {role: edge-proxy, addresses: {trust: 10.0.0.1, untrust: 10.0.1.1}}
+  inner: {role: edge-proxy, addresses: {trust: 10.0.0.2}}
+  outer: {role: edge-proxy, addresses: {trust: 10.0.0.3, untrust: 10.0.1.3}}
+  other: {role: k8s-control, addresses: {trust: 10.0.0.4, untrust: 10.0.1.4}}
+";
+
+    fn told(node: &str) -> Vec<v1::Claim> {
+        let record = DesiredRecord {
+            incarnation: 1,
+            generation: 1,
+            yaml: YAML.to_owned(),
+            revoked: BTreeMap::new(),
+        };
+        let desired = Desired::parse(record).expect("a valid site");
+        let node = node.parse().expect("a name");
+        desired
+            .assignment(&node)
+            .expect("a node of the site")
+            .claims
+    }
+
+    #[test]
+    fn a_candidate_has_the_role_and_an_address_in_the_network() {
+        let names = |node| {
+            told(node)
+                .into_iter()
+                .map(|claim| claim.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names("both"), ["vip/edge", "vip/spare"]);
+        assert_eq!(names("inner"), ["vip/spare"]);
+        assert_eq!(names("other"), [""; 0]);
+        assert_eq!(told("both")[0].candidates, ["both", "outer"]);
+        assert_eq!(told("both")[1].candidates, ["both", "inner", "outer"]);
+    }
+
+    #[test]
+    fn a_candidate_is_told_the_terms_and_the_checks() {
+        let edge = told("outer").remove(0);
+        assert_eq!(edge.addresses, ["10.0.1.100", "10.0.1.101"]);
+        assert_eq!(edge.ttl_ms, 2000);
+        let checks = edge.checks.iter().map(|check| check.name.as_str());
+        let names = ["process haproxy.service", "tcp 127.0.0.1:443"];
+        assert_eq!(checks.collect::<Vec<_>>(), names);
+        let tcp = &edge.checks[1];
+        assert_eq!(
+            (tcp.every_ms, tcp.timeout_ms, tcp.degrades),
+            (100, 100, true)
+        );
+        assert_eq!(told("outer")[1].ttl_ms, 350);
+    }
 }

@@ -170,4 +170,13 @@ impl Site {
             .filter(move |(_, node)| node.role == Some(role))
             .map(|(id, _)| id)
     }
+
+    /// The nodes that may hold the addresses: of the role, and with an address in the network.
+    pub fn candidates<'a>(&'a self, vip: &'a Vip) -> impl Iterator<Item = &'a NodeId> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.role == Some(vip.role))
+            .filter(|(_, node)| node.addresses.contains_key(&vip.network))
+            .map(|(id, _)| id)
+    }
 }

@@ -63,6 +63,7 @@ impl Site {
             let member = Member {
                 role: Some("database".to_owned()),
                 gossip: *gossip,
+                leases: None,
             };
             (node.clone(), member)
         };
@@ -77,6 +78,7 @@ impl Site {
             members: self.members.iter().map(member).collect(),
             coordinators: vec![],
             revoked_serials: [].into(),
+            claims: vec![],
         }
     }
 }
@@ -90,6 +92,7 @@ pub fn coordinator(api: SocketAddr, enrolment: SocketAddr) -> Coordinator {
         node: node("control-1"),
         api,
         enrolment,
+        leases: None,
     }
 }
 

@@ -12,6 +12,12 @@ use super::report::Report;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
 
+/// How many virtual addresses a site may have: each is a lease that its holder renews many times a
+/// second.
+const MOST_VIPS: usize = 100;
+/// How many addresses may move together.
+const MOST_ADDRESSES: usize = 16;
+
 /// Tells every contradiction within `draft`.
 pub(super) fn check(draft: &mut Draft) {
     let mut report = std::mem::take(&mut draft.report);
@@ -99,6 +105,14 @@ impl Checker<'_> {
 
     fn vips(&mut self) {
         let draft = self.draft;
+        if draft.vips.len() > MOST_VIPS {
+            let message = format!(
+                "{} virtual addresses, and {MOST_VIPS} are the most",
+                draft.vips.len()
+            );
+            let hint = Some("addresses that move together can be one: `address: [A, B]`".into());
+            self.report.error("vips", message, hint);
+        }
         for (name, vip) in &draft.vips {
             let path = format!("vips.{name}.address");
             let network = vip.network.as_ref();
@@ -109,6 +123,11 @@ impl Checker<'_> {
                     self.within(&path, *address, network);
                 }
                 self.own(path.clone(), *address);
+            }
+            if vip.addresses.len() > MOST_ADDRESSES {
+                let count = vip.addresses.len();
+                let message = format!("{count} addresses, and {MOST_ADDRESSES} are the most");
+                self.report.error(&path, message, None);
             }
             if vip.addresses.is_empty() && self.report.says(&path) {
                 self.none_given(&path, "a virtual address needs at least one address");

@@ -87,6 +87,47 @@ fn a_document_wrong_everywhere_gives_a_bounded_number_of_faults() {
 }
 
 #[test]
+fn what_a_node_would_have_to_do_is_bounded() {
+    let with = |vips: &str| THIRTEEN.replace("vips:\n", &format!("vips:\n{vips}"));
+    let told = |yaml: &str| {
+        let faults = Site::parse(yaml).expect_err("too much");
+        faults
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let vip = |i: usize| {
+        let (high, low) = (i / 250, i % 250);
+        format!("  v{i}: {{address: 10.1.{high}.{low}, network: trust, role: database}}\n")
+    };
+    let many = told(&with(&(0..1000).map(vip).collect::<String>()));
+    assert!(
+        many.contains("1002 virtual addresses, and 100 are the most"),
+        "{many}"
+    );
+    let addresses = (60..77)
+        .map(|i| format!("192.168.56.{i}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let wide = format!("  wide: {{address: [{addresses}], network: trust, role: database}}\n");
+    let wide = told(&with(&wide));
+    assert!(wide.contains("17 addresses, and 16 are the most"), "{wide}");
+    let checks = (1..5000)
+        .map(|port| format!("{{tcp: {port}}}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let checked = format!(
+        "  x: {{address: 192.168.56.99, network: trust, role: database, checks: [{checks}]}}\n"
+    );
+    let checked = told(&with(&checked));
+    assert!(
+        checked.contains("4999 checks, and 32 are the most"),
+        "{checked}"
+    );
+}
+
+#[test]
 fn names_and_words_that_yaml_reads_as_something_else_are_names_here() {
     let yaml = THIRTEEN
         .replace("node-1", "null")
