@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tonic::{Code, Status};
 
 use crate::authority::Authority;
+use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::ledger::{Change, Ledger};
 use crate::liveness::Verdict;
@@ -37,6 +38,7 @@ pub struct Core {
     pub seal: SealKey,
     pub metrics: Metrics,
     pub sessions: Sessions,
+    pub claims: Claims,
     pub world: watch::Sender<Arc<World>>,
     pub verdicts: watch::Sender<Arc<BTreeMap<NodeId, Verdict>>>,
     pub rotation: watch::Sender<Progress>,

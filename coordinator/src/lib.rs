@@ -12,6 +12,7 @@
 //! | [`authority`] | who gets which certificate |
 //! | [`world`], [`sessions`] | the state as last read, and who is connected |
 //! | [`watcher`], [`rotation`] | the loops that judge nodes and rotate the gossip key |
+//! | [`claims`] | who is granted what: the grantors' thread, its keys and its store |
 //! | [`enrolment`], [`agents`], [`operators`] | the three services |
 //! | [`core`], [`server`] | what the services share, and how it is all built and run |
 //! | [`ctl`] | `coordctl`: commands and screens |
@@ -19,6 +20,7 @@
 
 pub mod agents;
 pub mod authority;
+pub mod claims;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 
 use hamesh_proto::tls::ListenerCounters;
 use prometheus::{
-    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use crate::claims::metrics::{ANSWER_BUCKETS, LeaseMetrics, RENEWAL_BUCKETS};
 
 /// From a fsync on a fast disk to the store's deadline.
 const STORE_BUCKETS: [f64; 11] = [
@@ -34,6 +36,14 @@ pub struct Metrics {
     pub desired_generation: IntGauge,
     pub epoch: IntGauge,
     pub key_ring_version: IntGauge,
+    pub leases: LeaseMetrics,
+    pub claim_transitions: IntCounterVec,
+    pub claim_holder: IntGaugeVec,
+    pub claim_remaining: GaugeVec,
+    pub claim_held: IntGaugeVec,
+    pub claim_paused: IntGaugeVec,
+    pub claim_awaited: IntGaugeVec,
+    pub claims_known: IntGauge,
     build_info: IntGaugeVec,
 }
 
@@ -107,6 +117,41 @@ impl Metrics {
             epoch: register.gauge("epoch", "Number of this coordinator's start."),
             key_ring_version: register
                 .gauge("gossip_key_ring_version", "Version of the gossip key ring."),
+            leases: register.leases(),
+            claim_transitions: register.counters(
+                "claim_transitions_total",
+                "Times a claim changed hands or was left without a holder, by reason.",
+                &["claim", "reason"],
+            ),
+            claim_holder: register.gauges(
+                "claim_holder",
+                "1 for the node that holds the claim, as far as the coordinator knows.",
+                &["claim", "node"],
+            ),
+            claim_remaining: register.float_gauges(
+                "claim_lease_remaining_seconds",
+                "What is left of the claim's lease, for the grantor.",
+                &["claim"],
+            ),
+            claim_held: register.gauges(
+                "claim_held",
+                "1 when somebody holds the claim, 0 when nobody does.",
+                &["claim"],
+            ),
+            claim_paused: register.gauges(
+                "claim_paused",
+                "1 while the claim is paused.",
+                &["claim"],
+            ),
+            claim_awaited: register.gauges(
+                "claim_awaited_members",
+                "Members whose acknowledgement of the claim's new group is awaited.",
+                &["claim"],
+            ),
+            claims_known: register.gauge(
+                "claims_looked_after",
+                "1 when the grantors answered at this scrape, 0 when the claim gauges are old.",
+            ),
             build_info: register.gauges("build_info", "1, with the version.", &["version"]),
             registry: registry.clone(),
         };
@@ -168,6 +213,34 @@ impl Families<'_> {
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         let options = HistogramOpts::from(options(name, help)).buckets(STORE_BUCKETS.to_vec());
         self.registered(HistogramVec::new(options, labels).expect("a valid family"))
+    }
+
+    fn leases(&self) -> LeaseMetrics {
+        let datagrams = self.counters(
+            "lease_datagrams_total",
+            "Lease datagrams, by what became of them.",
+            &["result"],
+        );
+        let untold = IntCounter::with_opts(options(
+            "claim_notes_lost_total",
+            "Notes of the grantors for which the event log had no room.",
+        ));
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::from(options(name, help)).buckets(buckets.to_vec());
+            self.registered(Histogram::with_opts(options).expect("a valid histogram"))
+        };
+        let answer = histogram(
+            "lease_answer_seconds",
+            "From taking a lease datagram to having sent what it caused.",
+            &ANSWER_BUCKETS,
+        );
+        let renewal = histogram(
+            "lease_renewal_interval_seconds",
+            "Between two renewals of one lease, as they arrive.",
+            &RENEWAL_BUCKETS,
+        );
+        let untold = self.registered(untold.expect("a valid counter"));
+        LeaseMetrics::new(&datagrams, untold, answer, renewal)
     }
 
     fn registered<T: prometheus::core::Collector + Clone + 'static>(&self, family: T) -> T {

@@ -230,6 +230,7 @@ async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Runni
             api: listener().await,
             enrolment: listener().await,
             metrics: listener().await,
+            leases: std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"),
         },
     };
     start(parts).await.expect("the coordinator starts")

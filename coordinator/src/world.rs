@@ -21,7 +21,9 @@ use tokio::sync::watch;
 
 use crate::desired::{Desired, InvalidSite};
 use crate::ledger::{Ledger, ReadError};
-use crate::records::{DecodeError, DesiredRecord, GossipRecord, NodeRecord, decode, keys};
+use crate::records::{
+    ClaimWishesRecord, DecodeError, DesiredRecord, GossipRecord, NodeRecord, decode, keys,
+};
 use crate::store::{Revision, Span, Store, StoreError, WatchError};
 
 /// The pause after the state could not be read.
@@ -34,6 +36,8 @@ pub struct World {
     pub desired: Desired,
     /// The enrolled nodes.
     pub nodes: BTreeMap<NodeId, NodeRecord>,
+    /// What operators want of the claims.
+    pub claim_wishes: ClaimWishesRecord,
     /// The gossip keys' rotation.
     pub gossip: GossipRecord,
     /// The gossip keys.
@@ -90,10 +94,12 @@ impl World {
         let mut desired: Option<DesiredRecord> = None;
         let mut gossip: Option<GossipRecord> = None;
         let mut nodes = BTreeMap::new();
+        let mut claim_wishes = ClaimWishesRecord::default();
         for entry in &listing.entries {
             match entry.key.as_str() {
                 keys::DESIRED => desired = Some(decode(&entry.key, &entry.value)?),
                 keys::GOSSIP => gossip = Some(decode(&entry.key, &entry.value)?),
+                keys::CLAIM_WISHES => claim_wishes = decode(&entry.key, &entry.value)?,
                 key if key.starts_with(keys::NODES) => {
                     let node = keys::name(keys::NODES, key).parse().map_err(|error| {
                         DecodeError::Damaged {
@@ -114,6 +120,7 @@ impl World {
         Ok(Self {
             desired,
             nodes,
+            claim_wishes,
             gossip,
             ring,
             revision: listing.revision,

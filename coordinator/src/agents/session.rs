@@ -20,6 +20,7 @@ use tonic::{Status, Streaming};
 
 use super::PROTOCOL;
 use super::admission::{Admitted, removed, revoked};
+use crate::claims::keys::{Parts, SessionKey};
 use crate::core::Core;
 use crate::ledger::EventKind;
 use crate::sessions::{Agent, Session};
@@ -73,6 +74,7 @@ struct Told {
     assignment: Option<v1::AssignmentId>,
     key_ring_version: Option<u64>,
     refused: Option<v1::AssignmentId>,
+    peer_keys: Option<Vec<v1::LeaseKey>>,
 }
 
 impl Serving {
@@ -85,21 +87,31 @@ impl Serving {
         tracing::info!(AGENT = %self.admitted.node, version = hello.version, "session opened");
         let core = Arc::clone(&self.core);
         let mut world = core.world.subscribe();
+        let mut parts = core.claims.parts.subscribe();
         self.send(ToAgent::Welcome(v1::Welcome {
             coordinator: core.node.to_string(),
             version: crate::VERSION.to_owned(),
             protocol: PROTOCOL,
         }))
         .await?;
+        let key = SessionKey::fresh(&self.admitted.node, &hello.boot_id, &self.admitted.record);
+        let own_key = key.message(&core.node);
+        core.claims
+            .key(key)
+            .await
+            .map_err(|absent| Status::unavailable(absent.to_string()))?;
         loop {
             let newest = Arc::clone(&world.borrow_and_update());
             self.push(&newest).await?;
+            let parts_now = Arc::clone(&parts.borrow_and_update());
+            self.push_lease_keys(&newest, &parts_now, &own_key).await?;
             tokio::select! {
                 message = incoming.message() => match message {
                     Ok(Some(message)) => self.take(&session, message).await?,
                     Ok(None) | Err(_) => return Ok(()),
                 },
                 changed = world.changed() => if changed.is_err() { return Ok(()) },
+                changed = parts.changed() => if changed.is_err() { return Ok(()) },
                 () = session.superseded() => return Err(Status::aborted(
                     "a newer session of this node was opened",
                 )),
@@ -252,6 +264,27 @@ impl Serving {
             self.send(ToAgent::Assignment(assignment)).await?;
             self.told.assignment = Some(id);
         }
+        Ok(())
+    }
+
+    /// Sends the keys of lease datagrams when they are not those that the agent has.
+    async fn push_lease_keys(
+        &mut self,
+        world: &crate::world::World,
+        parts: &Parts,
+        own: &v1::LeaseKey,
+    ) -> Result<(), Status> {
+        let secret = &self.core.claims.secret;
+        let peers = secret.peers(&self.admitted.node, parts, &world.nodes);
+        if self.told.peer_keys.as_ref() == Some(&peers) {
+            return Ok(());
+        }
+        let keys = v1::LeaseKeys {
+            coordinator: Some(own.clone()),
+            peers: peers.clone(),
+        };
+        self.send(ToAgent::LeaseKeys(keys)).await?;
+        self.told.peer_keys = Some(peers);
         Ok(())
     }
 

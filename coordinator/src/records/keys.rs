@@ -7,12 +7,16 @@
 //! | `/hamesh/v1/state/desired` | [`DesiredRecord`](super::DesiredRecord) |
 //! | `/hamesh/v1/state/gossip` | [`GossipRecord`](super::GossipRecord) |
 //! | `/hamesh/v1/state/nodes/NODE` | [`NodeRecord`](super::NodeRecord) |
+//! | `/hamesh/v1/state/claims` | [`ClaimWishesRecord`](super::ClaimWishesRecord) |
+//! | `/hamesh/v1/claims/CLAIM` | [`ClaimRecord`](super::ClaimRecord) |
+//! | `/hamesh/v1/claim-moves/CLAIM` | [`MovesRecord`](super::MovesRecord) |
+//! | `/hamesh/v1/lease-secret` | [`LeaseSecretRecord`](super::LeaseSecretRecord) |
 //! | `/hamesh/v1/tokens/ID` | [`TokenRecord`](super::TokenRecord) |
 //! | `/hamesh/v1/operators/NAME` | [`OperatorRecord`](super::OperatorRecord) |
 //! | `/hamesh/v1/events-head` | [`EventHead`](super::EventHead): the newest event's number |
 //! | `/hamesh/v1/events/NUMBER` | [`EventRecord`](super::EventRecord), 20 digits |
 
-use hamesh_proto::ids::{NodeId, OperatorName};
+use hamesh_proto::ids::{ClaimId, NodeId, OperatorName};
 
 /// What agents and the coordinator's own work follow from.
 pub const STATE: &str = "/hamesh/v1/state/";
@@ -26,6 +30,14 @@ pub const DESIRED: &str = "/hamesh/v1/state/desired";
 pub const GOSSIP: &str = "/hamesh/v1/state/gossip";
 /// The enrolled nodes.
 pub const NODES: &str = "/hamesh/v1/state/nodes/";
+/// What operators want of claims beside the site document.
+pub const CLAIM_WISHES: &str = "/hamesh/v1/state/claims";
+/// What must outlive a coordinator, of each claim.
+pub const CLAIMS: &str = "/hamesh/v1/claims/";
+/// Where each claim was.
+pub const CLAIM_MOVES: &str = "/hamesh/v1/claim-moves/";
+/// What the keys between members of a claim are made from.
+pub const LEASE_SECRET: &str = "/hamesh/v1/lease-secret";
 /// The enrolment tokens.
 pub const TOKENS: &str = "/hamesh/v1/tokens/";
 /// The operators.
@@ -38,6 +50,16 @@ pub const EVENTS: &str = "/hamesh/v1/events/";
 /// The record of an enrolled node.
 pub fn node(node: &NodeId) -> String {
     format!("{NODES}{node}")
+}
+
+/// The record of a claim.
+pub fn claim(claim: &ClaimId) -> String {
+    format!("{CLAIMS}{claim}")
+}
+
+/// The last moves of a claim.
+pub fn claim_moves(claim: &ClaimId) -> String {
+    format!("{CLAIM_MOVES}{claim}")
 }
 
 /// The record of a token. `id` comes from a parsed token: hexadecimal digits.

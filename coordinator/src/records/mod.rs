@@ -7,12 +7,16 @@
 //! The idea: a person with `etcdctl get` can read the state of the site, and secrets are sealed
 //! before they come here.
 
+mod claims;
 pub mod keys;
 mod values;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use claims::{
+    ClaimRecord, ClaimWishesRecord, Drain, LeaseSecretRecord, MoveRecord, MovesRecord,
+};
 pub use values::{
     CertificateRecord, DesiredRecord, EpochRecord, EventHead, EventRecord, GossipRecord,
     NodeRecord, OperatorAccess, OperatorRecord, ReEnrolWindow, Revocation, RotationPhase,

@@ -1,7 +1,7 @@
 //! The three ports: the API and the metrics under mutual TLS, enrolment under the server's alone.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use hamesh_proto::tls::{
@@ -37,6 +37,8 @@ pub struct Listeners {
     pub enrolment: TcpListener,
     /// For Prometheus.
     pub metrics: TcpListener,
+    /// For lease datagrams.
+    pub leases: UdpSocket,
 }
 
 /// A port cannot be listened on.
@@ -61,6 +63,7 @@ impl Listeners {
             api: bind(listen, ports::API).await?,
             enrolment: bind(listen, ports::ENROLMENT).await?,
             metrics: bind(listen, ports::COORDINATOR_METRICS).await?,
+            leases: bind_udp(listen, ports::COORDINATOR_LEASES)?,
         })
     }
 }
@@ -78,6 +81,23 @@ async fn bind(listen: Option<IpAddr>, port: u16) -> Result<TcpListener, ListenEr
         None => match at(Ipv6Addr::UNSPECIFIED.into()).await {
             Err(error) if error.source.kind() != io::ErrorKind::AddrInUse => {
                 at(Ipv4Addr::UNSPECIFIED.into()).await
+            }
+            result => result,
+        },
+    }
+}
+
+/// The same for datagrams.
+fn bind_udp(listen: Option<IpAddr>, port: u16) -> Result<UdpSocket, ListenError> {
+    let at = |ip: IpAddr| {
+        let address = SocketAddr::new(ip, port);
+        UdpSocket::bind(address).map_err(|source| ListenError { address, source })
+    };
+    match listen {
+        Some(ip) => at(ip),
+        None => match at(Ipv6Addr::UNSPECIFIED.into()) {
+            Err(error) if error.source.kind() != io::ErrorKind::AddrInUse => {
+                at(Ipv4Addr::UNSPECIFIED.into())
             }
             result => result,
         },

@@ -5,6 +5,7 @@
 //! long streams are ended, calls in progress finish, and nothing is accepted any more.
 
 mod expose;
+mod grantors;
 mod health;
 mod listeners;
 mod renewal;
@@ -94,6 +95,8 @@ pub struct Running {
     pub enrolment: SocketAddr,
     /// Where metrics are scraped.
     pub metrics: SocketAddr,
+    /// Where lease datagrams arrive.
+    pub leases: SocketAddr,
     /// End when told to stop.
     servers: JoinSet<()>,
     /// Run for ever; dropped with this.
@@ -109,6 +112,7 @@ impl Running {
     /// Ends everything in good order.
     pub async fn stop(mut self) {
         self.core.stopping.send_replace(true);
+        self.core.claims.stop().await;
         let drained = async { while self.servers.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::info!("some calls were still running after {DRAIN:?}, they are cut off");
@@ -118,7 +122,8 @@ impl Running {
 
 /// Starts a coordinator. Waits for the store for as long as it takes.
 pub async fn start(parts: Parts) -> Result<Running, StartError> {
-    let core = Arc::new(start::core(&parts).await?);
+    let (core, served) = start::core(&parts).await?;
+    let core = Arc::new(core);
     let operators = core.ledger.list(keys::OPERATORS).await?;
     let mut loops = JoinSet::new();
     loops.spawn(crate::world::follow(
@@ -141,8 +146,10 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         api,
         enrolment,
         metrics,
+        leases,
     } = parts.listeners;
     let mut servers = JoinSet::new();
+    let leases = grantors::serve(&core, leases, served, &mut servers, &mut loops)?;
     let api = listeners::serve_api(&core, api, operators, &mut servers)?;
     let enrolment = listeners::serve_enrolment(&core, enrolment, &mut servers)?;
     let metrics = listeners::serve_metrics(&core, metrics, &[&api, &enrolment], &mut loops)?;
@@ -152,6 +159,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         api,
         enrolment,
         metrics,
+        leases,
         servers,
         _loops: loops,
     })

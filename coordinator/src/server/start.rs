@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use super::listeners::ListenError;
 use super::{Parts, renewal};
 use crate::authority::Authority;
+use crate::claims::keys::{LeaseSecret, SecretError};
+use crate::claims::{Claims, Served};
 use crate::config::{ConfigError, Dirs, read};
 use crate::core::Core;
 use crate::init::Bootstrap;
@@ -52,6 +54,12 @@ pub enum StartError {
     /// The state in the store.
     #[error(transparent)]
     World(#[from] WorldError),
+    /// The lease keys' secret in the store.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The grantors' thread.
+    #[error("the grantors' thread cannot start: {0}; is the machine out of descriptors?")]
+    Thread(std::io::Error),
     /// The store is empty, and there is nothing to fill it with.
     #[error(
         "the store is empty, but this coordinator is not new ({path} is missing); restore the \
@@ -75,7 +83,7 @@ pub enum StartError {
 }
 
 /// The shared parts, read and renewed.
-pub(super) async fn core(parts: &Parts) -> Result<Core, StartError> {
+pub(super) async fn core(parts: &Parts) -> Result<(Core, Served), StartError> {
     let metrics = Metrics::new();
     let store = MeteredStore::new(
         Arc::clone(&parts.store),
@@ -91,7 +99,10 @@ pub(super) async fn core(parts: &Parts) -> Result<Core, StartError> {
     let epoch = mint_epoch(parts, &ledger, &actor).await?;
     let world = World::read(ledger.store().as_ref(), &seal).await?;
     let identity = identity(parts, &authority, &world)?;
-    Ok(Core {
+    let change = Change::new(actor, parts.clock.unix_ms());
+    let secret = LeaseSecret::load(&ledger, &seal, change).await?;
+    let (claims, served) = Claims::new(secret).map_err(StartError::Thread)?;
+    let core = Core {
         site: parts.config.site.clone(),
         node: parts.config.node.clone(),
         epoch,
@@ -103,11 +114,13 @@ pub(super) async fn core(parts: &Parts) -> Result<Core, StartError> {
         seal,
         metrics,
         sessions: Sessions::default(),
+        claims,
         world: watch::channel(Arc::new(world)).0,
         verdicts: watch::channel(Arc::new(BTreeMap::new())).0,
         rotation: watch::channel(Progress::unknown()).0,
         stopping: watch::channel(false).0,
-    })
+    };
+    Ok((core, served))
 }
 
 fn seal_key(dirs: &Dirs) -> Result<SealKey, ConfigError> {
