@@ -1,7 +1,7 @@
 //! A whole coordinator in the test's own process, on 127.0.0.1, with agents and operators that
 //! speak to it over real mutual TLS.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -230,7 +230,7 @@ async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Runni
             api: listener().await,
             enrolment: listener().await,
             metrics: listener().await,
-            leases: std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"),
+            leases: datagrams(),
         },
     };
     start(parts).await.expect("the coordinator starts")
@@ -239,6 +239,10 @@ async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Runni
 pub(crate) async fn listener() -> TcpListener {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     TcpListener::bind(any).await.expect("a free port")
+}
+
+pub(crate) fn datagrams() -> UdpSocket {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")
 }
 
 pub(crate) fn credentials(

@@ -62,10 +62,8 @@ impl Wishes {
             };
             Some((node.clone(), place))
         };
-        let claims = site
-            .vips
-            .keys()
-            .map(|vip| (claim_of(vip), wanted(world, vip)));
+        let claim = |(name, vip)| (claim_of(name), wanted(world, name, vip));
+        let claims = site.vips.iter().map(claim);
         Self {
             revision: world.revision,
             nodes: world.nodes.iter().filter_map(place).collect(),
@@ -94,13 +92,10 @@ fn wanted(world: &World, name: &VipName, vip: &Vip) -> Wanted {
     let spec = Spec {
         paused: wishes.paused.contains(&claim_of(name)),
         drained,
-        ..spec_of(site, vip)
+        ..spec_of(vip)
     };
     Wanted {
-        addresses: site
-            .vips
-            .get(vip)
-            .map_or_else(Vec::new, |it| it.addresses.clone()),
+        addresses: vip.addresses.clone(),
         members: enrolled.into_iter().map(name_of).collect(),
         missing: missing.into_iter().map(name_of).collect(),
         spec,

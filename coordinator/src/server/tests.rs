@@ -48,6 +48,7 @@ async fn an_emptied_store_is_not_filled_with_the_sites_first_day() {
             api: crate::testing::listener().await,
             enrolment: crate::testing::listener().await,
             metrics: crate::testing::listener().await,
+            leases: crate::testing::datagrams(),
         },
     };
     let Err(error) = start(parts).await else {
