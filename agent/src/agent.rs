@@ -4,9 +4,11 @@
 //! observe --> publish --> gossip --> peers --> session <--> coordinator
 //!               |                                 |
 //!               +----------- facts -------------->+--> held --> gossip, publish
+//! held, session, peers --> claims (a thread of their own) --> kernel, publish
 //! renewal --> live credentials (TLS, signatures)
 //! ```
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,10 +19,14 @@ use hamesh_proto::metrics_http::{serve_tls, serve_unix};
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::tls::ListenerCounters;
 use hamesh_proto::unix_time::unix_ms;
+use hamesh_proto::v1;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::VERSION;
+use crate::claims::Report;
+use crate::claims::run_dir::RunDir;
+use crate::claims::service::Service;
 use crate::cli::Places;
 use crate::gossip::{Mesh, PeersView};
 use crate::held::{Held, describe};
@@ -58,6 +64,14 @@ pub enum StartError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The runtime directory cannot be made.
+    #[error("cannot use {path}")]
+    Runtime {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A defect: two series of metrics clash.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] prometheus::Error),
@@ -66,11 +80,15 @@ pub enum StartError {
 /// How long the clean end may take before systemd would see to it.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// How long giving back may take: it is a few commits to the kernel.
+const GIVING_BACK: Duration = Duration::from_millis(500);
+
 /// A running agent. Dropping it stops everything at once.
 #[derive(Debug)]
 pub struct Agent {
     tasks: JoinSet<()>,
     status: Sources,
+    stop_claims: watch::Sender<bool>,
     metrics: Arc<Metrics>,
     metrics_address: std::net::SocketAddr,
     socket: std::path::PathBuf,
@@ -91,7 +109,12 @@ impl Agent {
             .ok_or_else(|| StartError::NotEnrolled(places.state_dir.clone()))?;
         let node = own_name(&credentials)?;
         let start = first_number(&state);
-        let parts = Parts::new(node, credentials, state, start)?;
+        let runtime = |source| StartError::Runtime {
+            path: places.runtime_dir.clone(),
+            source,
+        };
+        let run = RunDir::open(&places.runtime_dir).map_err(runtime)?;
+        let parts = Parts::new(node, credentials, state, run, start)?;
 
         let socket = places.socket();
         let local = bind_local(&socket).map_err(|source| StartError::Listen {
@@ -107,7 +130,7 @@ impl Agent {
 
         let (metrics, credentials) = (Arc::clone(&parts.metrics), parts.credentials.clone());
         let mut tasks = JoinSet::new();
-        let status = parts.spawn(&mut tasks);
+        let (status, stop_claims) = parts.spawn(&mut tasks);
         let counters = Arc::new(ListenerCounters::default());
         let pages = local_pages(Arc::clone(&metrics), Arc::clone(&counters), status.clone());
         tasks.spawn(serve_unix(local, pages));
@@ -116,6 +139,7 @@ impl Agent {
         Ok(Self {
             tasks,
             status,
+            stop_claims,
             metrics,
             metrics_address,
             socket,
@@ -147,6 +171,16 @@ impl Agent {
         }
     }
 
+    /// Gives back every claim, and waits for a moment until that is done.
+    pub async fn give_back(&self) {
+        self.stop_claims.send_replace(true);
+        let mut claims = self.status.claims.clone();
+        let none_held = claims.wait_for(|report| !report.holds_any());
+        if tokio::time::timeout(GIVING_BACK, none_held).await.is_err() {
+            tracing::warn!("not every claim could be given back; the kernel lets go by itself");
+        }
+    }
+
     /// Ends everything: the coordinator and the peers see connections close, not time out.
     pub async fn stop(mut self) {
         self.tasks.abort_all();
@@ -159,6 +193,13 @@ impl Agent {
     }
 }
 
+/// Keys of lease datagrams, the peers, and whether to give everything back.
+type HolderInputs = (
+    watch::Receiver<Option<v1::LeaseKeys>>,
+    watch::Receiver<Arc<PeersView>>,
+    watch::Receiver<bool>,
+);
+
 /// What all parts share.
 struct Parts {
     node: NodeId,
@@ -166,6 +207,7 @@ struct Parts {
     machine: Machine,
     credentials: LiveCredentials,
     state: StateDir,
+    run: RunDir,
     held: Held,
     metrics: Arc<Metrics>,
 }
@@ -175,6 +217,7 @@ impl Parts {
         node: NodeId,
         credentials: Credentials,
         state: StateDir,
+        run: RunDir,
         start: u64,
     ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(VERSION)?);
@@ -195,12 +238,13 @@ impl Parts {
             machine,
             credentials: live,
             state,
+            run,
             held,
             metrics,
         })
     }
 
-    fn spawn(self, tasks: &mut JoinSet<()>) -> Sources {
+    fn spawn(self, tasks: &mut JoinSet<()>) -> (Sources, watch::Sender<bool>) {
         let (observed_tx, observed) = watch::channel(Observed::default());
         let (offset_tx, offset) = watch::channel(None);
         let (facts_tx, facts) = watch::channel(None);
@@ -208,6 +252,9 @@ impl Parts {
         let (peers_tx, peers) = watch::channel(Arc::new(PeersView::new()));
         let (renewed_tx, renewed) = watch::channel(0);
         let (session_tx, session) = watch::channel(SessionState::default());
+        let (keys_tx, keys) = watch::channel(None);
+        let (claims_tx, claims) = watch::channel(Report::default());
+        let (stop_claims, stop) = watch::channel(false);
         let metrics = || Arc::clone(&self.metrics);
 
         let units = UnitsObserver::system();
@@ -220,6 +267,7 @@ impl Parts {
             machine: self.machine.clone(),
             observed,
             assignment: self.held.assignment(),
+            claims: claims.clone(),
             renewed: renewed.clone(),
             plain: facts_tx,
             signed: signed_tx,
@@ -243,26 +291,53 @@ impl Parts {
             boot_id: self.machine.boot_id.clone(),
             facts: facts.clone(),
             peers: peers.clone(),
+            lease_keys: keys_tx,
             renewed,
             state: session_tx,
             metrics: metrics(),
         };
         tasks.spawn(talker.run());
-        let renewal = Renewal {
-            credentials: self.credentials.clone(),
-            state: self.state.clone(),
-            held: self.held.clone(),
-            renewed: renewed_tx,
-            metrics: metrics(),
-        };
-        tasks.spawn(renewal.run());
-        Sources {
+        tasks.spawn(self.renewal(renewed_tx).run());
+        let inputs = (keys, peers.clone(), stop);
+        tasks.spawn(self.holder(inputs, claims_tx).run());
+        let sources = Sources {
             credentials: self.credentials,
             held: self.held,
             start: self.start,
             session,
             facts,
             peers,
+            claims,
+        };
+        (sources, stop_claims)
+    }
+
+    /// What keeps the node's identity fresh.
+    fn renewal(&self, renewed: watch::Sender<u64>) -> Renewal {
+        Renewal {
+            credentials: self.credentials.clone(),
+            state: self.state.clone(),
+            held: self.held.clone(),
+            renewed,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// What holds the claims.
+    fn holder(&self, (keys, peers, stop): HolderInputs, report: watch::Sender<Report>) -> Service {
+        Service {
+            node: self.node.clone(),
+            start: self.start,
+            boot_id: self.machine.boot_id.clone(),
+            state: self.state.clone(),
+            run: self.run.clone(),
+            assignment: self.held.assignment(),
+            keys,
+            health: watch::channel(BTreeMap::new()).1,
+            peers,
+            stop,
+            report,
+            metrics: Arc::clone(&self.metrics.claims),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hamesh_proto::ids::NodeId;
+use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::token::EnrolmentToken;
 
 /// The agent of a hamesh site: one runs on every VM.
@@ -63,6 +63,11 @@ pub enum Command {
     Status(Status),
     /// Print the running agent's metrics, as Prometheus reads them
     Metrics,
+    /// Load or remove the fence around the claimed addresses
+    Fence(Fence),
+    /// Open a claim on this node by hand when no coordinator can: the last resort
+    #[command(name = "break-glass")]
+    BreakGlass(BreakGlass),
     /// Write man pages or shell completions
     #[command(hide = true)]
     Generate(Generate),
@@ -114,6 +119,51 @@ pub struct Status {
     /// How to print it
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// `fence`
+#[derive(Debug, Args)]
+pub struct Fence {
+    /// What to do
+    #[command(subcommand)]
+    pub action: FenceAction,
+}
+
+/// What to do with the fence.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum FenceAction {
+    /// Load it for the addresses that are on disk (hamesh-fence.service does this at boot)
+    Load,
+    /// Remove every claimed address and the fence; the agent must not run
+    Clear,
+}
+
+/// `break-glass`
+#[derive(Debug, Args)]
+pub struct BreakGlass {
+    /// What to do
+    #[command(subcommand)]
+    pub action: BreakGlassAction,
+}
+
+/// What to do with a claim by hand.
+#[derive(Debug, Subcommand)]
+pub enum BreakGlassAction {
+    /// Open a claim here, whoever else may hold it, until it is closed or the machine reboots
+    Open {
+        /// The claim, such as vip/edge
+        claim: ClaimId,
+        /// Two nodes that answer for one address damage what is behind it
+        #[arg(long)]
+        i_made_sure_that_no_other_node_holds_it: bool,
+    },
+    /// Close a claim that was opened by hand
+    Close {
+        /// The claim, such as vip/edge
+        claim: ClaimId,
+    },
+    /// Show what was opened by hand here
+    Status,
 }
 
 /// Ways to print.

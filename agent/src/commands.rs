@@ -12,11 +12,17 @@ use hamesh_proto::unix_time::unix_ms;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::Agent;
-use crate::cli::{Cli, Command, Enroll, Generate, Generated, Output, Places, ReEnroll};
+use crate::claims::by_hand;
+use crate::claims::run_dir::RunDir;
+use crate::cli::{
+    BreakGlassAction, Cli, Command, Enroll, FenceAction, Generate, Generated, Output, Places,
+    ReEnroll,
+};
 use crate::enrol::{EnrolError, Enrolment, re_enrol};
 use crate::notify::notify;
 use crate::state::{StateDir, StateError};
 use crate::status::Status;
+use crate::stopping;
 
 /// The unit that runs the agent.
 const UNIT: &str = "hamesh-agent.service";
@@ -36,6 +42,8 @@ pub async fn carry_out(cli: Cli) -> anyhow::Result<()> {
             print!("{}", ask_agent(&places, "/metrics").await?);
             Ok(())
         }
+        Command::Fence(fence) => keep_fence(&places, fence.action),
+        Command::BreakGlass(wanted) => break_glass(&places, &wanted.action),
         Command::Generate(generate) => write_generated(&generate),
     }
 }
@@ -47,13 +55,16 @@ async fn run_agent(places: &Places, metrics_port: u16) -> anyhow::Result<()> {
     if let Err(error) = notify("READY=1") {
         tracing::warn!(%error, "systemd could not be told that the agent is ready");
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let for_good = tokio::select! {
+        _ = terminate.recv() => stopping::for_good().await,
+        _ = interrupt.recv() => true,
         why = agent.broken() => bail!("the agent broke: {why}"),
-    }
-    tracing::info!("agent stopping");
+    };
+    tracing::info!(for_good, "agent stopping");
     drop(notify("STOPPING=1"));
+    if for_good {
+        agent.give_back().await;
+    }
     agent.stop().await;
     Ok(())
 }
@@ -143,6 +154,54 @@ async fn show_status(places: &Places, output: Output) -> anyhow::Result<()> {
             let status: Status = serde_json::from_str(&json)
                 .context("the running agent is of another version; restart it")?;
             print!("{}", status.table(unix_ms(SystemTime::now())));
+        }
+    }
+    Ok(())
+}
+
+fn keep_fence(places: &Places, action: FenceAction) -> anyhow::Result<()> {
+    match action {
+        FenceAction::Load => {
+            let addresses = by_hand::load_fence(&places.state_dir)?;
+            println!("the fence is loaded for {addresses} addresses");
+            Ok(())
+        }
+        FenceAction::Clear => by_hand::clear_fence(&StateDir::open(&places.state_dir)?),
+    }
+}
+
+fn break_glass(places: &Places, action: &BreakGlassAction) -> anyhow::Result<()> {
+    let run = RunDir::open(&places.runtime_dir)
+        .with_context(|| format!("cannot use {}", places.runtime_dir.display()))?;
+    let state = StateDir::open(&places.state_dir)?;
+    match action {
+        BreakGlassAction::Open {
+            claim,
+            i_made_sure_that_no_other_node_holds_it,
+        } => {
+            ensure!(
+                i_made_sure_that_no_other_node_holds_it,
+                "{claim} is not opened: {}",
+                by_hand::DANGER
+            );
+            by_hand::open(&state, &run, claim)?;
+            println!("{claim} is open on this node until `hamesh-agent break-glass close {claim}`");
+        }
+        BreakGlassAction::Close { claim } => {
+            if by_hand::close(&state, &run, claim)? {
+                println!("{claim} is closed on this node and obeys its lease again");
+            } else {
+                println!("{claim} was not opened by hand here; nothing was changed");
+            }
+        }
+        BreakGlassAction::Status => {
+            let opened = by_hand::opened(&run);
+            for claim in &opened {
+                println!("{claim} is open by hand on this node, answering to nobody");
+            }
+            if opened.is_empty() {
+                println!("nothing is open by hand on this node");
+            }
         }
     }
     Ok(())

@@ -8,9 +8,10 @@
 //! | [`session`] | the stream with a coordinator |
 //! | [`held`], [`assignment`], [`keys`], [`state`] | what the node was told, and its disk |
 //! | [`gossip`] | membership and health among the nodes |
+//! | [`claims`] | holds addresses under leases, by a thread of its own |
 //! | [`observe`], [`publish`] | what the node sees of itself, and says |
 //! | [`http`], [`metrics`], [`status`] | what others can ask |
-//! | [`backoff`], [`notify`] | pauses between attempts; systemd |
+//! | [`backoff`], [`notify`], [`stopping`] | pauses between attempts; systemd |
 //!
 //! An agent needs a coordinator only to be told something new: it starts from disk, gossips and
 //! answers without one.
@@ -18,6 +19,7 @@
 pub mod agent;
 pub mod assignment;
 pub mod backoff;
+pub mod claims;
 pub mod cli;
 pub mod commands;
 pub mod enrol;
@@ -33,6 +35,7 @@ pub mod renewal;
 pub mod session;
 pub mod state;
 pub mod status;
+pub mod stopping;
 
 /// The agent's version, as it tells it to others.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

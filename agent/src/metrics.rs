@@ -5,6 +5,10 @@
 //!
 //! Absent: figures of the machine (load, memory, disks): an exporter of its own does that better.
 
+use std::sync::Arc;
+
+use crate::claims::machine::monotonic;
+use crate::claims::metrics::ClaimMetrics;
 use crate::gossip::series::GossipSeries;
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -42,6 +46,8 @@ pub struct Metrics {
     pub state_writable: IntGauge,
     /// Connections to the metrics port that came to nothing.
     pub connections_refused: IntCounter,
+    /// Everything about claims.
+    pub claims: Arc<ClaimMetrics>,
 }
 
 impl Metrics {
@@ -110,6 +116,7 @@ impl Metrics {
                 "metrics_connections_refused_total",
                 "Connections to the metrics port without a proper handshake, or one too many.",
             )?,
+            claims: Arc::new(ClaimMetrics::new()?),
             registry,
         };
         metrics.touch();
@@ -118,9 +125,11 @@ impl Metrics {
 
     /// The text that `/metrics` answers.
     pub fn render(&self) -> String {
-        TextEncoder::new()
+        let mut text = TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        text.push_str(&self.claims.render(monotonic()));
+        text
     }
 
     fn touch(&self) {
@@ -192,6 +201,8 @@ mod tests {
     #[test]
     fn promtool_finds_nothing_to_complain_of() {
         let metrics = Metrics::new("1.2.3").expect("no two series clash");
+        let series = metrics.claims.of(&"vip/edge".parse().expect("a claim"));
+        series.lapsed();
         let text = metrics.render();
         assert!(
             text.contains("hamesh_agent_build_info{version=\"1.2.3\"} 1"),

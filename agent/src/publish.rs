@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::VERSION;
 use crate::assignment::Assignment;
+use crate::claims::Report;
 use crate::observe::Observed;
 use crate::observe::system::Machine;
 
@@ -30,6 +31,8 @@ pub struct Publisher {
     pub observed: watch::Receiver<Observed>,
     /// What the node was told to be.
     pub assignment: watch::Receiver<Option<Arc<Assignment>>>,
+    /// How its claims stand.
+    pub claims: watch::Receiver<Report>,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// For the coordinator, which knows who talks to it.
@@ -49,6 +52,7 @@ impl Publisher {
             let changed = tokio::select! {
                 changed = self.observed.changed() => changed,
                 changed = self.assignment.changed() => changed,
+                changed = self.claims.changed() => changed,
                 changed = self.renewed.changed() => changed,
             };
             if changed.is_err() {
@@ -60,6 +64,7 @@ impl Publisher {
     fn facts(&mut self, sequence: u64) -> v1::Facts {
         let observed = self.observed.borrow_and_update().clone();
         let assignment = self.assignment.borrow_and_update().clone();
+        let claims = self.claims.borrow_and_update().clone();
         self.renewed.mark_unchanged();
         v1::Facts {
             node: self.node.clone(),
@@ -76,8 +81,8 @@ impl Publisher {
             certificate_expires_unix_ms: self.credentials.current().not_after_unix_ms(),
             kernel: self.machine.kernel.clone(),
             boot_id: self.machine.boot_id.clone(),
-            claims: Vec::new(),
-            holder_unfit: String::new(),
+            claims: claims.claim_reports(),
+            holder_unfit: claims.unfit.unwrap_or_default(),
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct Session {
     pub facts: watch::Receiver<Option<v1::Facts>>,
     /// What gossip says of the others.
     pub peers: watch::Receiver<Arc<PeersView>>,
+    /// Takes the keys of lease datagrams.
+    pub lease_keys: watch::Sender<Option<v1::LeaseKeys>>,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// Where the session's state is published.
@@ -203,12 +205,12 @@ impl Session {
                     None => Ok(()),
                 }
             }
-            // Claims are not held yet, and so their keys are not needed. A second welcome says
-            // nothing new; an unknown arm is of a later version.
-            Some(
-                coordinator_message::Kind::LeaseKeys(_) | coordinator_message::Kind::Welcome(_),
-            )
-            | None => Ok(()),
+            Some(coordinator_message::Kind::LeaseKeys(keys)) => {
+                self.lease_keys.send_replace(Some(keys));
+                Ok(())
+            }
+            // A second welcome says nothing new; an unknown arm is of a later version.
+            Some(coordinator_message::Kind::Welcome(_)) | None => Ok(()),
         }
     }
 

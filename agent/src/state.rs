@@ -7,6 +7,9 @@
 //! | `assignment.json` | the assignment in force |
 //! | `key-ring.json` | the gossip keys |
 //! | `coordinators.json` | where coordinators answer |
+//! | `lease-keys.json` | the keys that this node shares with the other members of its claims |
+//! | `claim-vip_NAME.json` | what this node's member of a claim must not forget |
+//! | `fence` | the claimed addresses, which a boot fences before the network comes up |
 //! | `started` | the number of the newest run |
 //! | `lock` | held by the running agent |
 //!
@@ -20,12 +23,15 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use hamesh_claims::member::Durable;
 use hamesh_proto::credentials::{Credentials, LoadError, PrivateKey};
 use hamesh_proto::files::{SECRET, write_atomic};
+use hamesh_proto::ids::ClaimId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::assignment::{Assignment, Coordinator};
+use crate::claims::keys::StoredKeys;
 use crate::keys::StoredRing;
 
 /// The state directory.
@@ -216,6 +222,38 @@ impl StateDir {
         self.write("key-ring.json", ring)
     }
 
+    /// The keys shared with other members of this node's claims; `None` before the first.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn lease_keys(&self) -> Result<Option<StoredKeys>, StateError> {
+        self.read("lease-keys.json")
+    }
+
+    /// Replaces the keys shared with other members.
+    ///
+    /// # Errors
+    /// [`StateError::Write`].
+    pub fn save_lease_keys(&self, keys: &StoredKeys) -> Result<(), StateError> {
+        self.write("lease-keys.json", keys)
+    }
+
+    /// What the member of a claim must not forget; `None` before it learnt anything.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn claim(&self, claim: &ClaimId) -> Result<Option<Durable>, StateError> {
+        self.read(&claim_file(claim))
+    }
+
+    /// Replaces what the member of a claim must not forget.
+    ///
+    /// # Errors
+    /// [`StateError::Write`].
+    pub fn save_claim(&self, claim: &ClaimId, disk: &Durable) -> Result<(), StateError> {
+        self.write(&claim_file(claim), disk)
+    }
+
     /// Where coordinators answer; empty before enrolment.
     ///
     /// # Errors
@@ -266,4 +304,8 @@ impl StateDir {
         })?;
         write_atomic(&path, &text, SECRET).map_err(|source| StateError::Write { path, source })
     }
+}
+
+fn claim_file(claim: &ClaimId) -> String {
+    format!("claim-{}.json", claim.as_str().replace('/', "_"))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::VERSION;
+use crate::claims::Report;
 use crate::gossip::PeersView;
 use crate::held::Held;
 use crate::session::SessionState;
@@ -40,6 +41,9 @@ pub struct Status {
     pub clock_offset_ms: Option<i64>,
     /// Failed systemd units; `None`: not known.
     pub failed_units: Option<Vec<String>>,
+    /// How this node's claims stand.
+    #[serde(default)]
+    pub claims: Report,
     /// The other members, as this node sees them.
     pub peers: Vec<PeerStatus>,
 }
@@ -92,6 +96,8 @@ pub struct Sources {
     pub facts: watch::Receiver<Option<v1::Facts>>,
     /// The others.
     pub peers: watch::Receiver<Arc<PeersView>>,
+    /// How the node's claims stand.
+    pub claims: watch::Receiver<Report>,
 }
 
 impl Sources {
@@ -128,6 +134,7 @@ impl Sources {
             failed_units: health
                 .filter(|health| health.units_unknown.is_empty())
                 .map(|health| health.failed_units),
+            claims: self.claims.borrow().clone(),
             peers: self.peers.borrow().iter().map(peer).collect(),
         }
     }
@@ -151,7 +158,7 @@ impl Status {
         let mut text = String::new();
         let mut row = |name: &str, value: &str| {
             // Writing to a String does not fail.
-            let _ = writeln!(text, "{name:<13}{value}");
+            let _ = writeln!(text, "{name:<12} {value}");
         };
         row("node", &format!("{} of site {}", self.node, self.site));
         row("version", &self.version);
@@ -184,6 +191,12 @@ impl Status {
         if let Some(problem) = &self.state_problem {
             row("state", problem);
         }
+        if let Some(unfit) = &self.claims.unfit {
+            row("holder", unfit);
+        }
+        for (claim, view) in &self.claims.claims {
+            row(claim.as_str(), &view.line());
+        }
         let alive = self.peers.iter().filter(|peer| peer.alive).count();
         row("peers", &format!("{alive} of {} alive", self.peers.len()));
         for peer in &self.peers {
@@ -212,6 +225,7 @@ impl Certificate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claims::report::{ClaimView, Part};
 
     fn status() -> Status {
         Status {
@@ -234,6 +248,7 @@ mod tests {
             state_problem: Some("cannot write assignment.json: no space left".to_owned()),
             clock_offset_ms: Some(-3),
             failed_units: Some(vec!["nginx.service".to_owned()]),
+            claims: claims(),
             peers: vec![
                 PeerStatus {
                     node: "control-1".to_owned(),
@@ -251,6 +266,28 @@ mod tests {
         }
     }
 
+    fn claims() -> Report {
+        let view = |part, grant: Option<&str>, why: &str| ClaimView {
+            part,
+            addresses: vec![[192, 168, 30, 130].into()],
+            grant: grant.map(str::to_owned),
+            promised_to: None,
+            health: if why.is_empty() { "healthy" } else { "failed" }.to_owned(),
+            health_reason: why.to_owned(),
+            duplicate_macs: vec![],
+        };
+        let unable = ClaimView {
+            duplicate_macs: vec!["02:00:00:00:00:01".to_owned()],
+            ..view(Part::Unable, None, "the fence is not loaded")
+        };
+        let claim = |name: &str| name.parse().expect("a claim");
+        let held = view(Part::Holding, Some("1.4#7"), "");
+        Report {
+            claims: [(claim("vip/a"), unable), (claim("vip/edge"), held)].into(),
+            unfit: Some("memory locked, no raised priority".to_owned()),
+        }
+    }
+
     #[test]
     fn the_screen_for_people_shows_everything_and_what_is_wrong_in_words() {
         let expected = "\
@@ -263,6 +300,9 @@ gossip keys  version 2
 clock        -3 ms against its peers
 failed units nginx.service
 state        cannot write assignment.json: no space left
+holder       memory locked, no raised priority
+vip/a        unable, failed (the fence is not loaded), ALSO ANSWERED BY 02:00:00:00:00:01
+vip/edge     holding under 1.4#7, healthy
 peers        1 of 2 alive
   control-1               alive  k8s-control     0.1.0
   node-1                  dead   -               -

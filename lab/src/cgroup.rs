@@ -15,7 +15,9 @@ use nix::unistd::Pid;
 
 use crate::names::PREFIX;
 use crate::tool::quote;
-use tree::{children, create_dir, inherit_cpuset, processes_below, remove_below, write};
+use tree::{
+    allow_real_time, children, create_dir, inherit_cpuset, processes_below, remove_below, write,
+};
 
 mod tree;
 
@@ -103,6 +105,9 @@ impl Cgroups {
                 create_dir(&path)?;
                 if hierarchy.has("cpuset") {
                     inherit_cpuset(&hierarchy.path, &path)?;
+                }
+                if hierarchy.has("cpu") {
+                    allow_real_time(&path, path == hierarchy.path.join(PREFIX));
                 }
             }
             if let Some(mib) = memory_mib {

@@ -14,8 +14,9 @@ use thiserror::Error;
 
 use crate::fence::{Fence, FenceError};
 use crate::interfaces::Fenced;
+use crate::nf::Family;
 use crate::rtnl::{Rtnl, RtnlError};
-use crate::ruleset::{Desired, Part};
+use crate::ruleset::{Desired, Part, TABLE};
 
 /// Where Debian has it.
 const NFT: &str = "/usr/sbin/nft";
@@ -24,26 +25,8 @@ pub const CLAIMED_FILE: &str = "/var/lib/hamesh-agent/fence";
 
 /// The unit that closes the fence before any interface comes up. After the distribution's own
 /// firewall unit, since that begins by flushing all tables.
-pub const BOOT_UNIT: &str = "\
-[Unit]
-Description=hamesh fence, closed before the network comes up
-Documentation=man:hamesh-agent(8)
-DefaultDependencies=no
-ConditionPathExists=/var/lib/hamesh-agent/fence
-RequiresMountsFor=/var/lib/hamesh-agent
-After=nftables.service systemd-modules-load.service
-Before=network-pre.target shutdown.target
-Wants=network-pre.target
-Conflicts=shutdown.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/usr/bin/hamesh-agent fence load
-
-[Install]
-WantedBy=sysinit.target
-";
+pub const BOOT_UNIT: &str =
+    include_str!("../../../packaging/debian/hamesh-agent.hamesh-fence.service");
 
 /// Why the fence is not loaded, or not all of it.
 #[derive(Debug, Error)]
@@ -137,6 +120,17 @@ fn mend(fence: &mut Fence, desired: &Desired, part: Part) -> Result<(), LoadErro
         Part::Interfaces => "the chains at the interfaces",
     };
     nft(&["--file", "-"], &desired.text(part, &observed), what)
+}
+
+/// Takes the whole fence away. Whoever asks for that has made sure that no claimed address is
+/// configured here any more.
+pub fn unload() -> Result<(), LoadError> {
+    let delete = |family: Family| {
+        // Declared first: deleting a table that is not there would be an error.
+        format!("table {family} {TABLE}\ndelete table {family} {TABLE}\n")
+    };
+    let text: String = Family::ALL.into_iter().map(delete).collect();
+    nft(&["--file", "-"], &text, "the removal of its tables")
 }
 
 /// Has `nft` check a text without loading it.

@@ -25,6 +25,28 @@ pub fn inherit_cpuset(root: &Path, path: &Path) -> Result<()> {
     write(&path.join("cgroup.clone_children"), "1")
 }
 
+/// What real-time threads of all nodes together may use, of each tenth of a second, in µs.
+const REAL_TIME_OF_ALL: u32 = 90_000;
+/// What those of one node may use.
+const REAL_TIME_OF_ONE: u32 = 6_000;
+
+/// Lets programs in a version 1 group ask for real-time priority, which it refuses while this is
+/// zero. Where all is given away already a node goes without: its agent says so.
+pub fn allow_real_time(path: &Path, of_all: bool) {
+    let share = if of_all {
+        REAL_TIME_OF_ALL
+    } else {
+        REAL_TIME_OF_ONE
+    };
+    // Short periods, so that a thread that used its share up does not wait for long.
+    for (name, value) in [("period", 100_000), ("runtime", share)] {
+        let written = write(&path.join(format!("cpu.rt_{name}_us")), &value.to_string());
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
 /// Writes one of the kernel's files.
 pub fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing `{text}` to {}", path.display()))

@@ -25,6 +25,8 @@ pub enum Declines {
     NoGroup,
     /// Its agent stops.
     Stopping,
+    /// Its fence cannot be opened: the rules are not loaded, or an address has no interface.
+    Unable,
 }
 
 /// Why a grantor refuses a request.
@@ -182,6 +184,7 @@ impl fmt::Display for Declines {
             Self::NotCandidate => f.write_str("is not a candidate"),
             Self::NoGroup => f.write_str("knows no group yet"),
             Self::Stopping => f.write_str("is stopping"),
+            Self::Unable => f.write_str("cannot open its fence"),
         }
     }
 }

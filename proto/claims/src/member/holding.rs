@@ -105,9 +105,9 @@ impl Member {
         let dropped = match self.declines(now) {
             Some(Declines::Promised(_)) => Some(Dropped::Promised),
             Some(Declines::Restarted) => Some(Dropped::Restarted),
-            Some(Declines::Stopping | Declines::NotCandidate | Declines::NoGroup) => {
-                Some(Dropped::Unwanted)
-            }
+            Some(
+                Declines::Stopping | Declines::NotCandidate | Declines::NoGroup | Declines::Unable,
+            ) => Some(Dropped::Unwanted),
             None => (now >= until).then_some(Dropped::TooLate),
         };
         if let Some(why) = dropped {

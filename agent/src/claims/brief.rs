@@ -1,0 +1,44 @@
+//! What the holder's thread is told to care for: claims, and where everyone is reached.
+//!
+//! Pure values, made from the assignment by the asynchronous side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hamesh_claims::lease::Timing;
+use hamesh_claims::member::Durable;
+use hamesh_proto::ids::{ClaimId, NodeId};
+
+/// What one assignment says of claims. Always whole: the newest counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brief {
+    /// Where this node itself listens for lease datagrams; none: it is no member (any more).
+    pub own: Option<SocketAddr>,
+    /// The claims in which this node has a part.
+    pub claims: BTreeMap<ClaimId, Spec>,
+    /// Where the other members are reached.
+    pub members: BTreeMap<NodeId, SocketAddr>,
+    /// Where coordinators are reached.
+    pub coordinators: BTreeMap<NodeId, SocketAddr>,
+    /// What was claimed in the last run: it may be configured or open yet.
+    pub former: BTreeSet<IpAddr>,
+}
+
+/// One claim, and what of it was on disk when the brief was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The addresses that it stands for, held together.
+    pub addresses: Vec<IpAddr>,
+    /// Time-to-live of a lease.
+    pub ttl: Duration,
+    /// What a member starts from; of no meaning for one that runs.
+    pub disk: Durable,
+}
+
+impl Spec {
+    /// The claim's times.
+    pub fn timing(&self) -> Timing {
+        Timing::new(self.ttl)
+    }
+}

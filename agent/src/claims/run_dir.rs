@@ -1,0 +1,139 @@
+//! What lives as long as the machine runs, under `/run/hamesh-agent` (a memory file system).
+//!
+//! | path | holds |
+//! |---|---|
+//! | `claims/vip_NAME.json` | what a member gave its word for, in this boot |
+//! | `break-glass/vip_NAME` | a claim that a human opened here |
+//! | `session-key.json` | the key with the coordinator: the next run of the agent goes on with it |
+//!
+//! Guarantees: a file is its old or its new version, and new when a write returned `Ok`. Nothing
+//! is synced: after a reboot all of it must be gone.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use hamesh_claims::member::RunMemory;
+use hamesh_proto::ids::ClaimId;
+
+use super::keys::StoredKeys;
+
+/// The runtime directory.
+#[derive(Clone, Debug)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// Opens it, making what is missing (0700).
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        for path in [path.join("claims"), path.join("break-glass")] {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(path)?;
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Keeps what a member must remember.
+    ///
+    /// # Errors
+    /// The system's own; the old memory is in place.
+    pub fn remember(&self, claim: &ClaimId, memory: &RunMemory) -> io::Result<()> {
+        let text = serde_json::to_vec(memory).map_err(io::Error::other)?;
+        self.write(&format!("claims/{}.json", file_name(claim)), &text)
+    }
+
+    /// What a member remembered; `None` where that cannot be read: it then waits.
+    pub fn recall(&self, claim: &ClaimId) -> Option<RunMemory> {
+        let path = format!("claims/{}.json", file_name(claim));
+        let text = fs::read(self.0.join(path)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// The claims that a human opened here.
+    pub fn opened_by_hand(&self) -> BTreeSet<ClaimId> {
+        let Ok(entries) = fs::read_dir(self.0.join("break-glass")) else {
+            return BTreeSet::new();
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter_map(|name| claim(&name)).collect()
+    }
+
+    /// Notes that a human opened a claim, or closed it again. Whether that is news.
+    ///
+    /// # Errors
+    /// The system's own; nothing was changed.
+    pub fn set_opened_by_hand(&self, claim: &ClaimId, open: bool) -> io::Result<bool> {
+        let name = format!("break-glass/{}", file_name(claim));
+        let there = self.opened_by_hand().contains(claim);
+        if open {
+            self.write(&name, b"")?;
+        } else if there {
+            fs::remove_file(self.0.join(name))?;
+        }
+        Ok(there != open)
+    }
+
+    /// Keeps the key of the session for the next run.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn keep_session_key(&self, keys: &StoredKeys) -> io::Result<()> {
+        let text = serde_json::to_vec(keys).map_err(io::Error::other)?;
+        self.write("session-key.json", &text)
+    }
+
+    /// The keys of the last run's sessions.
+    pub fn session_keys(&self) -> StoredKeys {
+        let text = fs::read(self.0.join("session-key.json")).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> io::Result<()> {
+        let path = self.0.join(name);
+        let fresh = self.0.join(format!("{name}.new"));
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(&fresh)?.write_all(text)?;
+        fs::rename(&fresh, &path)
+    }
+}
+
+/// A label holds no underscore, so that this can be read back.
+fn file_name(claim: &ClaimId) -> String {
+    claim.as_str().replace('/', "_")
+}
+
+fn claim(file_name: &str) -> Option<ClaimId> {
+    file_name.replacen('_', "/", 1).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_opened_by_hand_is_found_until_it_is_closed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let run = RunDir::open(directory.path()).expect("made");
+        let claim: ClaimId = "vip/edge-2".parse().expect("a claim");
+        assert!(run.set_opened_by_hand(&claim, true).expect("written"));
+        assert!(!run.set_opened_by_hand(&claim, true).expect("written"));
+        assert_eq!(run.opened_by_hand(), [claim.clone()].into());
+        assert!(run.set_opened_by_hand(&claim, false).expect("removed"));
+        assert!(!run.set_opened_by_hand(&claim, false).expect("removed"));
+        assert_eq!(run.opened_by_hand(), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_damaged_memory_is_no_memory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let run = RunDir::open(directory.path()).expect("made");
+        let claim: ClaimId = "vip/edge".parse().expect("a claim");
+        fs::write(directory.path().join("claims/vip_edge.json"), "{").expect("written");
+        assert_eq!(run.recall(&claim), None);
+    }
+}

@@ -1,0 +1,348 @@
+//! The asynchronous side of the claims: tells the holder's thread what it must know, and does for
+//! it whatever takes time.
+//!
+//! Guarantees: nothing is granted before its address is fenced in this boot and on the list for the
+//! next one; what a member wants on disk is there before it is told so, in order; the thread is
+//! started with the node's first claim and not before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hamesh_claims::ids::BootId;
+use hamesh_claims::member::Durable;
+use hamesh_proto::ids::{ClaimId, NodeId};
+use hamesh_proto::v1;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::brief::{Brief, Spec};
+use super::duty::Judged;
+use super::fencing::Fencing;
+use super::holder::{Holder, Order};
+use super::keys::{LeaseKey, StoredKeys};
+use super::machine::Machine;
+use super::metrics::ClaimMetrics;
+use super::outbox::Word;
+use super::report::Report;
+use super::run_dir::RunDir;
+use super::thread::{FromHolder, Orders, start};
+use super::words;
+use crate::assignment::Assignment;
+use crate::gossip::PeersView;
+use crate::state::StateDir;
+
+/// How often all of the fence is compared with what it should be.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A fence that was just found broken is not loaded again sooner than this.
+const LOAD_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the service works with.
+#[derive(Debug)]
+pub struct Service {
+    /// The node.
+    pub node: NodeId,
+    /// This run's number.
+    pub start: u64,
+    /// This boot's.
+    pub boot_id: String,
+    /// The state directory.
+    pub state: StateDir,
+    /// The runtime directory.
+    pub run: RunDir,
+    /// What the node was told to be.
+    pub assignment: watch::Receiver<Option<Arc<Assignment>>>,
+    /// The newest keys of a session.
+    pub keys: watch::Receiver<Option<v1::LeaseKeys>>,
+    /// How well the node could serve each claim that has checks.
+    pub health: watch::Receiver<BTreeMap<ClaimId, Judged>>,
+    /// The others, by gossip.
+    pub peers: watch::Receiver<Arc<PeersView>>,
+    /// True: give everything back.
+    pub stop: watch::Receiver<bool>,
+    /// How the claims stand.
+    pub report: watch::Sender<Report>,
+    /// Counters.
+    pub metrics: Arc<ClaimMetrics>,
+}
+
+/// The thread, while there is one.
+struct Thread {
+    orders: Orders,
+    words: mpsc::Receiver<FromHolder>,
+}
+
+impl Service {
+    /// Runs until an input is gone, or the thread ends, which it must not.
+    pub async fn run(mut self) {
+        let mut fencing = Fencing::open(self.state.path());
+        let mut assignment = self.assignment.clone();
+        loop {
+            let claims = assignment
+                .borrow_and_update()
+                .as_ref()
+                .is_some_and(|assignment| !assignment.claims.is_empty());
+            if claims || fencing.is_needed() {
+                break;
+            }
+            if assignment.changed().await.is_err() {
+                return;
+            }
+        }
+        match self.begin() {
+            Ok(thread) => self.serve(thread, &mut fencing).await,
+            Err(error) => tracing::error!(%error, "no thread for the claims: {error}"),
+        }
+    }
+
+    fn begin(&self) -> std::io::Result<Thread> {
+        let boot = BootId(boot_number(&self.boot_id));
+        let metrics = || Arc::clone(&self.metrics);
+        let holder = Holder::new(self.node.clone(), self.start, boot, metrics());
+        let machine = Machine::new(self.run.clone());
+        let (orders, words) = start(holder, machine, metrics())?;
+        Ok(Thread { orders, words })
+    }
+
+    async fn serve(&mut self, mut thread: Thread, fencing: &mut Fencing) {
+        let mut heard = self.alive();
+        self.assignment.mark_changed();
+        self.health.mark_changed();
+        self.recall_keys(&thread.orders);
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut loaded: Option<Option<String>> = None;
+        loop {
+            let orders = &thread.orders;
+            let mut load = false;
+            let given = tokio::select! {
+                Ok(()) = self.assignment.changed() => match self.brief(fencing).await {
+                    None => Ok(()),
+                    // Nothing is asked for before it is fenced.
+                    Some(brief) => load_fence(orders, fencing, &mut loaded)
+                        .await
+                        .and_then(|()| orders.give(Order::Brief(brief))),
+                },
+                Ok(()) = self.keys.changed() => self.take_keys(orders).await,
+                Ok(()) = self.health.changed() => {
+                    let health = self.health.borrow_and_update().clone();
+                    orders.give(Order::Health(health))
+                }
+                Ok(()) = self.peers.changed() => {
+                    self.peers.mark_unchanged();
+                    let now = self.alive();
+                    let returned = now.difference(&heard).next().is_some();
+                    heard = now;
+                    if returned { orders.give(Order::PeerReturned) } else { Ok(()) }
+                }
+                Ok(()) = self.stop.changed() => orders.give(Order::Stop),
+                word = thread.words.recv() => match word {
+                    None => return,
+                    Some(FromHolder::Report(report)) => {
+                        load = self.reported(report, fencing);
+                        Ok(())
+                    }
+                    Some(FromHolder::Word(Word::LoadFence)) => {
+                        load = true;
+                        loaded = None;
+                        Ok(())
+                    }
+                    Some(FromHolder::Word(Word::Said(claim, said))) => {
+                        words::log(&claim, &said);
+                        Ok(())
+                    }
+                    Some(FromHolder::Word(Word::Store(claim, disk))) => {
+                        self.store(orders, claim, disk).await
+                    }
+                },
+                _ = look.tick() => {
+                    load = true;
+                    Ok(())
+                }
+            };
+            let given = match (given, load && fencing.is_needed()) {
+                (Ok(()), true) => load_fence(orders, fencing, &mut loaded).await,
+                (given, _) => given,
+            };
+            if let Err(error) = given {
+                tracing::error!(%error, "claims: {error}");
+                return;
+            }
+        }
+    }
+
+    /// What the assignment says, with what members left on disk.
+    async fn brief(&mut self, fencing: &mut Fencing) -> Option<Arc<Brief>> {
+        let assignment = self.assignment.borrow_and_update().clone()?;
+        let mut claims = BTreeMap::new();
+        for claim in &assignment.claims {
+            let spec = Spec {
+                addresses: claim.addresses.clone(),
+                ttl: claim.ttl,
+                disk: self.disk(&claim.id).await,
+            };
+            claims.insert(claim.id.clone(), spec);
+        }
+        let addresses = claims.values().flat_map(|spec| spec.addresses.clone());
+        let claimed: BTreeSet<IpAddr> = addresses.chain(self.reported_addresses()).collect();
+        fencing.want(claimed);
+        let own = assignment.members.get(&assignment.node);
+        let members = (assignment.members.iter())
+            .filter(|(node, _)| **node != assignment.node)
+            .filter_map(|(node, member)| Some((node.clone(), member.leases?)));
+        let coordinators = (assignment.coordinators.iter())
+            .filter_map(|coordinator| Some((coordinator.node.clone(), coordinator.leases?)));
+        let brief = Brief {
+            own: own.and_then(|own| own.leases),
+            claims,
+            members: members.collect(),
+            coordinators: coordinators.collect(),
+            former: fencing.former().clone(),
+        };
+        Some(Arc::new(brief))
+    }
+
+    async fn disk(&self, claim: &ClaimId) -> Durable {
+        let (state, claim) = (self.state.clone(), claim.clone());
+        let read = tokio::task::spawn_blocking(move || (state.claim(&claim), claim)).await;
+        match read {
+            Ok((Ok(disk), _)) => disk.unwrap_or_default(),
+            Ok((Err(error), claim)) => {
+                let why = crate::held::describe(&error);
+                tracing::warn!(%claim, why, "{claim}: what was known of its group is lost: {why}");
+                Durable::default()
+            }
+            Err(_) => Durable::default(),
+        }
+    }
+
+    async fn store(
+        &self,
+        orders: &Orders,
+        claim: ClaimId,
+        disk: Durable,
+    ) -> Result<(), super::thread::Unheard> {
+        let (state, name, value) = (self.state.clone(), claim.clone(), disk.clone());
+        let write = move || state.save_claim(&name, &value);
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(())) => orders.give(Order::Stored(claim, disk)),
+            // Wanted again within a second.
+            Ok(Err(error)) => {
+                let why = crate::held::describe(&error);
+                tracing::error!(%claim, why, "{claim}: its group cannot be kept: {why}");
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The keys of the last run: good until a coordinator sends others.
+    fn recall_keys(&self, orders: &Orders) {
+        let peers = self.state.lease_keys().unwrap_or_else(|error| {
+            let why = crate::held::describe(&error);
+            tracing::warn!(why, "the lease keys on disk cannot be used: {why}");
+            None
+        });
+        let (peers, damaged) = peers.unwrap_or_default().read();
+        let (sessions, _) = self.run.session_keys().read();
+        for damage in damaged {
+            tracing::warn!(%damage, "{damage}");
+        }
+        let mut given = orders.give(Order::PeerKeys(peers));
+        for key in sessions {
+            given = given.and(orders.give(Order::SessionKey(key)));
+        }
+        if let Err(error) = given {
+            tracing::error!(%error, "claims: {error}");
+        }
+    }
+
+    async fn take_keys(&mut self, orders: &Orders) -> Result<(), super::thread::Unheard> {
+        let Some(keys) = self.keys.borrow_and_update().clone() else {
+            return Ok(());
+        };
+        let (peers, damaged): (Vec<_>, Vec<_>) = (keys.peers.into_iter())
+            .map(LeaseKey::try_from)
+            .partition(Result::is_ok);
+        let peers: Vec<LeaseKey> = peers.into_iter().filter_map(Result::ok).collect();
+        for damage in damaged.into_iter().filter_map(Result::err) {
+            tracing::error!(%damage, "{damage}");
+        }
+        orders.give(Order::PeerKeys(peers.clone()))?;
+        if let Some(key) = keys
+            .coordinator
+            .and_then(|key| LeaseKey::try_from(key).ok())
+        {
+            orders.give(Order::SessionKey(key.clone()))?;
+            if let Err(error) = self
+                .run
+                .keep_session_key(&StoredKeys::from([key].as_slice()))
+            {
+                tracing::warn!(%error, "the session's lease key cannot be kept: {error}");
+            }
+        }
+        let (state, stored) = (self.state.clone(), StoredKeys::from(peers.as_slice()));
+        let saved = tokio::task::spawn_blocking(move || state.save_lease_keys(&stored)).await;
+        if let Ok(Err(error)) = saved {
+            let why = crate::held::describe(&error);
+            tracing::error!(why, "the lease keys cannot be kept: {why}");
+        }
+        Ok(())
+    }
+
+    /// Publishes a report. Whether other addresses have to be fenced now.
+    fn reported(&mut self, report: Report, fencing: &mut Fencing) -> bool {
+        if let Some(why) = &report.unfit
+            && self.report.borrow().unfit.is_none()
+        {
+            tracing::warn!(why, "the holder's thread may be late under load: {why}");
+        }
+        self.report.send_replace(report);
+        let assignment = self.assignment.borrow().clone();
+        let claims = assignment.iter().flat_map(|assignment| &assignment.claims);
+        let addresses = claims.flat_map(|claim| claim.addresses.clone());
+        let claimed = addresses.chain(self.reported_addresses()).collect();
+        fencing.want(claimed)
+    }
+
+    fn reported_addresses(&self) -> Vec<IpAddr> {
+        let report = self.report.borrow();
+        let views = report.claims.values();
+        views.flat_map(|view| view.addresses.clone()).collect()
+    }
+
+    fn alive(&self) -> BTreeSet<NodeId> {
+        let peers = self.peers.borrow();
+        let alive = peers.iter().filter(|(_, peer)| peer.alive);
+        alive.map(|(node, _)| node.clone()).collect()
+    }
+}
+
+async fn load_fence(
+    orders: &Orders,
+    fencing: &mut Fencing,
+    told: &mut Option<Option<String>>,
+) -> Result<(), super::thread::Unheard> {
+    let began = Instant::now();
+    let trouble = fencing.load().await;
+    if told.as_ref() == Some(&trouble) {
+        return Ok(());
+    }
+    match &trouble {
+        Some(why) => {
+            tracing::error!(why, "the fence is not loaded, no claim can be held: {why}");
+            tokio::time::sleep_until(began + LOAD_PAUSE).await;
+        }
+        None => tracing::info!("the fence is loaded"),
+    }
+    *told = Some(trouble.clone());
+    orders.give(Order::Fence(trouble))
+}
+
+/// The boot's id, a UUID, as a number; 0 where the kernel does not say: then no boot is like
+/// another, and what was remembered is not believed.
+fn boot_number(boot_id: &str) -> u128 {
+    let digits: String = boot_id.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or_default()
+}

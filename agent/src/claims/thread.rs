@@ -1,0 +1,383 @@
+//! The holder's thread: waits for the wire, the kernel, orders and time, and calls the holder.
+//!
+//! Guarantees that nothing but the kernel is ever waited for: words to the asynchronous side that
+//! find no room are dropped and counted, and what matters of them is said again.
+//!
+//! ```text
+//!   poll(waker, UDP, rtnetlink, packet sockets; next wake, next announcement, next second)
+//!     --> orders --> datagrams --> interfaces --> ears --> tick --> announce --> second --> flush
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use hamesh_claims::Moment;
+use hamesh_kernel::device::Device;
+use hamesh_kernel::duplicates::Finding;
+use hamesh_kernel::rtnl::{Event, Monitor};
+use hamesh_kernel::thread::make_fit;
+use hamesh_proto::ids::ClaimId;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tokio::sync::mpsc;
+
+use super::ears::Ears;
+use super::holder::{Holder, Order};
+use super::links;
+use super::machine::{LONGEST, Machine, monotonic};
+use super::metrics::ClaimMetrics;
+use super::outbox::Word;
+use super::report::Report;
+use super::world::Trouble;
+
+/// Orders that wait: a few for each change of the assignment, and one for each write to disk.
+const ORDERS: usize = 256;
+/// Words that wait for the log and the disk.
+const WORDS: usize = 256;
+/// Datagrams in one turn, so that a flood cannot keep the holder from its lease.
+const MOST_DATAGRAMS: usize = 64;
+/// How often the kernel is compared with what should be there.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// From the thread to the asynchronous side.
+#[derive(Debug)]
+pub enum FromHolder {
+    /// Something to write or to log.
+    Word(Word),
+    /// How everything stands; only when it changed.
+    Report(Report),
+}
+
+/// Gives orders to the thread. When it is dropped, the thread ends and leaves the kernel as it is.
+#[derive(Debug)]
+pub struct Orders {
+    sender: Option<SyncSender<Order>>,
+    waker: Arc<OwnedFd>,
+}
+
+/// An order did not reach the thread: it has ended, or does not keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the holder's thread takes no orders; the agent must be started anew")]
+pub struct Unheard;
+
+impl Orders {
+    /// Gives an order.
+    ///
+    /// # Errors
+    /// [`Unheard`].
+    pub fn give(&self, order: Order) -> Result<(), Unheard> {
+        let Some(sender) = &self.sender else {
+            return Err(Unheard);
+        };
+        match sender.try_send(order) {
+            Ok(()) => {
+                wake(&self.waker);
+                Ok(())
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Unheard),
+        }
+    }
+}
+
+impl Drop for Orders {
+    fn drop(&mut self) {
+        self.sender = None;
+        wake(&self.waker);
+    }
+}
+
+fn wake(waker: &OwnedFd) {
+    // A counter that is full wakes just as well.
+    let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// The system's own: no descriptor or no thread was to be had.
+pub fn start(
+    holder: Holder,
+    machine: Machine,
+    metrics: Arc<ClaimMetrics>,
+) -> io::Result<(Orders, mpsc::Receiver<FromHolder>)> {
+    let (sender, orders) = sync_channel(ORDERS);
+    let (words, receiver) = mpsc::channel(WORDS);
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let waker = Arc::new(eventfd(0, flags)?);
+    let thread = Thread {
+        holder,
+        machine,
+        metrics,
+        orders,
+        waker: Arc::clone(&waker),
+        words,
+        monitor: None,
+        ears: Ears::default(),
+        troubles: BTreeMap::new(),
+        fenced: Vec::new(),
+        next_second: Moment::ZERO,
+        told: Report::default(),
+        unfit: None,
+        ready: false,
+    };
+    let named = std::thread::Builder::new().name("holder".to_owned());
+    named.spawn(|| thread.run())?;
+    let sender = Some(sender);
+    Ok((Orders { sender, waker }, receiver))
+}
+
+struct Thread {
+    holder: Holder,
+    machine: Machine,
+    metrics: Arc<ClaimMetrics>,
+    orders: Receiver<Order>,
+    waker: Arc<OwnedFd>,
+    words: mpsc::Sender<FromHolder>,
+    monitor: Option<Monitor>,
+    ears: Ears,
+    /// What was wrong with the interfaces when they were last looked at.
+    troubles: BTreeMap<ClaimId, String>,
+    fenced: Vec<Device>,
+    next_second: Moment,
+    told: Report,
+    unfit: Option<String>,
+    /// There were claims once: the thread is fit for them, and watches.
+    ready: bool,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            if self.take_orders().is_err() {
+                return;
+            }
+            self.receive();
+            if self.holder.has_claims() {
+                self.make_ready();
+                self.watch_interfaces();
+                self.hear();
+                self.holder.tick(&mut self.machine);
+                self.announce();
+                if monotonic() >= self.next_second {
+                    self.next_second = monotonic().plus(SECOND);
+                    self.second();
+                }
+            }
+            self.flush();
+            self.wait();
+        }
+    }
+
+    fn wait(&mut self) {
+        let mut ready = vec![PollFd::new(&*self.waker, PollFlags::IN)];
+        if let Some(socket) = self.machine.socket() {
+            ready.push(PollFd::new(socket, PollFlags::IN));
+        }
+        if let Some(monitor) = &self.monitor {
+            ready.push(PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN));
+        }
+        for ear in self.ears.descriptors() {
+            ready.push(PollFd::from_borrowed_fd(ear, PollFlags::IN));
+        }
+        let left = self.time_left();
+        // An interruption or an error is a reason to look at everything.
+        let _ = poll(&mut ready, left.as_ref());
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&*self.waker, &mut count);
+    }
+
+    fn time_left(&self) -> Option<Timespec> {
+        if !self.holder.has_claims() {
+            return None;
+        }
+        let now = monotonic();
+        let wake = self.holder.next_wake().unwrap_or(Moment::END);
+        let mut left = wake.min(self.next_second).since(now);
+        if let Some(due) = self.machine.announcement_due() {
+            left = left.min(due.saturating_duration_since(Instant::now()));
+        }
+        Timespec::try_from(left).ok()
+    }
+
+    fn take_orders(&mut self) -> Result<(), ()> {
+        loop {
+            match self.orders.try_recv() {
+                Ok(order) => self.obey(order),
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(()),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::PeerReturned => self.announce_again(),
+            Order::Brief(brief) => {
+                self.holder.order(Order::Brief(brief), &mut self.machine);
+                let at = self.holder.listens().filter(|_| self.holder.has_claims());
+                if let Err(error) = self.machine.listen(at) {
+                    let why = Trouble::Other(format!("cannot listen for lease datagrams: {error}"));
+                    self.holder
+                        .order(Order::Fence(Some(why.to_string())), &mut self.machine);
+                }
+                self.look();
+                self.next_second = Moment::ZERO;
+            }
+            other => self.holder.order(other, &mut self.machine),
+        }
+    }
+
+    fn receive(&mut self) {
+        let mut buffer = [0; LONGEST];
+        for _ in 0..MOST_DATAGRAMS {
+            let Some(socket) = self.machine.socket() else {
+                return;
+            };
+            match socket.recv(&mut buffer) {
+                Ok(length) => self.holder.datagram(&buffer[..length], &mut self.machine),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn make_ready(&mut self) {
+        if self.ready {
+            return;
+        }
+        self.ready = true;
+        let fitness = make_fit();
+        let unfit = fitness.memory.is_err() || fitness.priority.is_err();
+        self.metrics.fit.set(i64::from(!unfit));
+        self.unfit = unfit.then(|| fitness.to_string());
+        self.look();
+    }
+
+    /// Carrier, addresses and names as they change.
+    fn watch_interfaces(&mut self) {
+        let Some(monitor) = &mut self.monitor else {
+            // List after this.
+            self.monitor = Monitor::open().ok();
+            self.look();
+            return;
+        };
+        match monitor.events() {
+            Ok(events) if events.is_empty() => {}
+            Ok(events) => {
+                let touches = |event: &Event| match event {
+                    Event::Address(a) | Event::AddressGone(a) => self
+                        .told
+                        .claims
+                        .values()
+                        .any(|c| c.addresses.contains(&a.ip)),
+                    Event::Link { .. } | Event::LinkGone { .. } | Event::Missed => true,
+                };
+                if events.iter().any(touches) {
+                    self.next_second = Moment::ZERO;
+                }
+                self.look();
+            }
+            Err(_) => self.monitor = None,
+        }
+    }
+
+    fn look(&mut self) {
+        if !self.ready {
+            return;
+        }
+        let Ok(interfaces) = self.machine.look() else {
+            return;
+        };
+        let claims: Vec<_> = (self.holder.addresses())
+            .map(|(id, addresses)| (id.clone(), addresses.to_vec()))
+            .collect();
+        let troubles: BTreeMap<ClaimId, String> = (claims.iter())
+            .filter_map(|(id, ips)| Some((id.clone(), links::trouble(&interfaces, ips)?)))
+            .collect();
+        if troubles != self.troubles {
+            let well_again = self.troubles.keys().any(|id| !troubles.contains_key(id));
+            self.holder.linked(&troubles, &mut self.machine);
+            self.troubles = troubles;
+            if well_again {
+                self.announce_again();
+            }
+        }
+        let desired = self.holder.desired(monotonic());
+        let fenced = interfaces.fenced(&desired.claimed);
+        let fenced: Vec<Device> = fenced.devices.into_iter().collect();
+        if fenced != self.fenced {
+            self.fenced = fenced;
+            self.holder.look_at_fence();
+        }
+        // What cannot be listened on is tried again when interfaces change.
+        drop(self.ears.place(&interfaces, &desired.claimed));
+    }
+
+    fn hear(&mut self) {
+        let desired = self.holder.desired(monotonic());
+        self.ears.holds(&desired.held);
+        for finding in self.ears.listen() {
+            match finding {
+                Finding::Rival { ip, mac } => {
+                    self.machine.contradicted(ip);
+                    self.holder.rival(ip, mac);
+                }
+                Finding::Duplicate { ip, macs } => self.holder.duplicate(ip, &macs, monotonic()),
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        let now = Instant::now();
+        if self
+            .machine
+            .announcement_due()
+            .is_some_and(|due| due <= now)
+        {
+            // One that cannot be sent is followed by another soon.
+            let sent = self.machine.announce().unwrap_or_default();
+            self.metrics.announcements.inc_by(sent as u64);
+        }
+    }
+
+    fn announce_again(&mut self) {
+        for ip in self.holder.desired(monotonic()).held {
+            self.machine.contradicted(ip);
+        }
+    }
+
+    fn second(&mut self) {
+        let by_hand = self.machine.opened_by_hand();
+        self.holder.second(&by_hand, &mut self.machine);
+        let desired = self.holder.desired(monotonic());
+        match self.machine.reconcile(&desired) {
+            Ok(steps) => self.holder.put_right(steps, &mut self.machine),
+            Err(Trouble::NotLoaded) => self.holder.fence_gone(&mut self.machine),
+            // Tried again in a second; a fence that cannot be armed is noticed by its member.
+            Err(Trouble::Homeless(_) | Trouble::Other(_)) => {}
+        }
+        self.ears.ask();
+    }
+
+    fn flush(&mut self) {
+        for word in self.holder.flush(&mut self.machine) {
+            let load = word == Word::LoadFence;
+            if self.words.try_send(FromHolder::Word(word)).is_err() {
+                self.metrics.words_dropped.inc();
+                if load {
+                    self.holder.look_at_fence();
+                }
+            }
+        }
+        let mut report = self.holder.report(monotonic());
+        report.unfit.clone_from(&self.unfit);
+        if report != self.told {
+            let said = self.words.try_send(FromHolder::Report(report.clone()));
+            if said.is_ok() {
+                self.told = report;
+            }
+        }
+    }
+}
