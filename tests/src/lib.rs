@@ -3,12 +3,16 @@
 //! | module | holds |
 //! |---|---|
 //! | [`lab`] | the lab, driven by its own command |
+//! | [`model`] | the claims core under a model checker |
+//! | [`properties`] | what must hold after every event of the claims core, whatever came before |
 //! | [`scenarios`] | what must hold on a whole site, one function each |
 //! | [`sim`] | a seeded simulation of a whole site around the claims core |
 //! | [`site`] | a booted site, seen and used as its operators do |
 //! | [`tidy`] | rules that hold for every file of the tree: layering, sizes, words, links |
 
 pub mod lab;
+pub mod model;
+pub mod properties;
 pub mod scenarios;
 pub mod sim;
 pub mod site;

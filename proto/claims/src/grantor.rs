@@ -138,6 +138,7 @@ pub struct Grantor {
     wish: Option<NodeName>,
     kept: Option<KeepReason>,
     better_since: Option<(NodeName, Moment)>,
+    /// Until when leases longer than the site wants now may be live.
     longer_until: Moment,
     acknowledged: Option<Moment>,
     eviction: Option<Eviction>,
@@ -208,7 +209,7 @@ impl Grantor {
         match event {
             Event::Tick => {}
             Event::Leading(until) => self.leading_until = self.leading_until.max(until),
-            Event::Configure(spec) => self.spec = spec,
+            Event::Configure(spec) => self.configure(spec, now),
             Event::Persisted(record) => self.persisted(record, out),
             Event::FromMember(ToCoordinator::Request(request)) => self.request(&request, now, out),
             Event::FromMember(ToCoordinator::Consent(consent)) => self.consented(&consent, now),

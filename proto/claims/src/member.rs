@@ -13,11 +13,11 @@
 //!    |    freed, or the lease would have run out       v left the group
 //!    +---------------------------------------------- returning (fence closed, tells so)
 //! ```
-//! After a restart it believes nothing but promises. Those that it gave bind it. Those that it lived
-//! on, if it did, let it go on holding: they need no coordinator. Any other holder is on standby,
-//! asks afresh and is granted at once, while what is left of its lease still lives in the kernel's
-//! fence. The driver must therefore leave a live element alone when it starts, and never run two
-//! agents of one node at a time.
+//! After a restart it believes nothing but promises. Those that it gave bind it. Those that it
+//! lived on, if it did, let it go on holding: they need no coordinator. Any other holder is on
+//! standby, asks afresh and is granted at once, while what is left of its lease still lives in the
+//! kernel's fence. The driver must therefore leave a live element alone when it starts, and never
+//! run two agents of one node at a time.
 //!
 //! Absent: the clock, the network, the kernel, and operators' break-glass, which opens the fence
 //! beside this machine and answers to nobody.

@@ -13,9 +13,8 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use super::{Action, Grantor, Note};
+use super::{Action, Grantor, Note, Spec};
 use crate::group::{Change, Group, Record};
 use crate::ids::{GroupVersion, NodeName};
 use crate::lease;
@@ -153,11 +152,13 @@ impl Grantor {
         }
     }
 
-    /// A lease of `ttl` exists until `deadline`.
-    pub(super) fn granted_longer(&mut self, ttl: Duration, deadline: Moment) {
-        if ttl > self.spec.timing.ttl {
-            self.longer_until = self.longer_until.max(deadline);
+    /// What the site wants from now on. Leases as long as it wanted so far may still be live.
+    pub(super) fn configure(&mut self, spec: Spec, now: Moment) {
+        if spec.timing.ttl != self.spec.timing.ttl {
+            let longest = lease::grantor_deadline(now, self.spec.timing.ttl, self.rules);
+            self.longer_until = self.longer_until.max(longest);
         }
+        self.spec = spec;
     }
 
     /// Has what ought to be in the store written, one write at a time.

@@ -147,7 +147,6 @@ impl Grantor {
             heard: now,
             yields: before.and_then(|lease| lease.yields.clone()),
         };
-        self.granted_longer(ttl, deadline);
         self.tenure = Tenure::Held(lease);
         if self.wish.as_ref() == Some(to) {
             self.wish = None;
@@ -185,7 +184,6 @@ impl Grantor {
             heard: now,
             yields: None,
         };
-        self.granted_longer(ttl, until);
         self.tenure = match unproven_until {
             Some(until) => Tenure::Shown { lease, until },
             None => Tenure::Held(lease),
@@ -201,7 +199,6 @@ impl Grantor {
     fn extend(&mut self, shown: GrantId, now: Moment) -> Ruling {
         let ttl = self.ttl();
         let until = lease::grantor_deadline(now, ttl, self.rules);
-        self.granted_longer(ttl, until);
         if let (Tenure::Shown { lease, .. }, true) = (&self.tenure, shown.epoch == self.epoch) {
             self.tenure = Tenure::Held(lease.clone());
         }

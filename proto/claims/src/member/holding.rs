@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use super::{Action, Member, Note, Part};
-use crate::ids::GrantId;
+use crate::ids::{GrantId, RequestId};
 use crate::lease;
+use crate::member::open::Open;
 use crate::member::promises::{Alone, Kept};
 use crate::message::Want;
 use crate::reason::{CloseReason, Declines, Dropped};
@@ -51,18 +52,19 @@ impl Hold {
             leased_until: kept.leased_until,
             fence_until: now,
             heard: kept.heard,
-            alone: Some(Alone::carried(kept.promises)),
+            alone: Some(kept.alone),
         }
     }
 
     /// What the next run of the agent may carry on: nothing that needs a coordinator's word.
-    pub(super) fn kept(&self) -> Option<Kept> {
-        self.alone.as_ref().map(|alone| Kept {
+    pub(super) fn kept(&self, last: RequestId) -> Option<Kept> {
+        self.alone.clone().map(|alone| Kept {
+            last,
             grant: self.grant,
             ttl: self.ttl,
             leased_until: self.leased_until,
             heard: self.heard,
-            promises: alone.all(),
+            alone,
         })
     }
 
@@ -218,6 +220,7 @@ impl Member {
     pub(super) fn carry_on(&mut self, now: Moment, out: &mut Vec<Action>) {
         let may = self.declines(now).is_none();
         if let Some(kept) = self.run.kept.take().filter(|_| may) {
+            self.open = Open::carrying_on(kept.last);
             self.part = Part::Holding(Hold::carried(kept, now));
         }
         let lease_until = self.lease_until(now);
@@ -226,7 +229,7 @@ impl Member {
             out.push(Action::Remember(self.run.clone()));
             return;
         };
-        self.run.kept = hold.kept();
+        self.run.kept = hold.kept(self.open.last());
         out.push(Action::Remember(self.run.clone()));
         Self::open(hold, until, now, out);
         out.push(Action::Note(Note::CarriedOn));

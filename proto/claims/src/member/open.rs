@@ -12,6 +12,10 @@ use crate::time::Moment;
 /// More would have run out before their answers came.
 const MOST_OPEN: usize = 2 * RENEWALS_PER_TTL as usize;
 
+/// A run that carries on where the last one died numbers from here above what that remembered: it
+/// may have sent more since.
+const NUMBERS_PER_RUN: u64 = 1 << 32;
+
 /// The numbers given in this run, and when those still open were sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Open {
@@ -27,6 +31,13 @@ impl Open {
             last: 0,
             sent: VecDeque::with_capacity(MOST_OPEN),
         }
+    }
+
+    /// Goes on with the numbers of the run that gave `last`: for others it is the same run.
+    pub(crate) fn carrying_on(last: RequestId) -> Self {
+        let mut open = Self::new(last.session);
+        open.last = last.number.saturating_add(NUMBERS_PER_RUN);
+        open
     }
 
     /// Numbers a request that is about to be sent.

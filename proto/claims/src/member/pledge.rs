@@ -25,10 +25,13 @@ use crate::time::Moment;
 pub struct Promised {
     /// To whom.
     pub to: NodeName,
-    /// The last ask that it answered.
+    /// The latest ask that it answered.
     pub id: RequestId,
     /// Until when it binds, by this machine's clock.
     pub until: Moment,
+    /// Whether it also answers another run of the asker. Which of the two asked later is unknown,
+    /// so nothing but time ends it.
+    pub mixed: bool,
 }
 
 /// What a member must remember for as long as its machine does not reboot.
@@ -88,18 +91,21 @@ impl RunMemory {
 
     /// Gives or prolongs the promise to `to`; never shortens it.
     pub(crate) fn promise_to(&mut self, to: &NodeName, id: RequestId, until: Moment, now: Moment) {
-        let until = self.promise(now).map_or(until, |old| old.until.max(until));
-        self.promised = Some(Promised {
+        let old = self.promise(now);
+        let same_run = old.is_none_or(|old| old.id.session == id.session);
+        let promised = Promised {
             to: to.clone(),
-            id,
-            until,
-        });
+            id: old.map_or(id, |old| if same_run { old.id.max(id) } else { id }),
+            until: old.map_or(until, |old| old.until.max(until)),
+            mixed: !same_run || old.is_some_and(|old| old.mixed),
+        };
+        self.promised = Some(promised);
     }
 
-    /// Ends the promise to `from`, if it answered no later ask than `upto`. Whether it did.
+    /// Ends the promise to `from`, if it answers no later ask than `upto`. Whether it did.
     pub(crate) fn release(&mut self, from: &NodeName, upto: RequestId, rules: Rules) -> bool {
         let named = |p: &Promised| {
-            p.id.session == upto.session && p.id.number <= upto.number
+            !p.mixed && p.id.session == upto.session && p.id.number <= upto.number
                 || !rules.keeps(Rule::ReleaseNamesAsk)
         };
         let ends = self
@@ -152,6 +158,18 @@ mod tests {
         memory.promise_to(&holder, id(1, 2), at(20), at(11));
         assert!(memory.promise(at(29)).is_some());
         assert!(memory.promise(at(30)).is_none());
+    }
+
+    #[test]
+    fn an_earlier_ask_that_comes_late_does_not_make_an_old_release_end_the_promise() {
+        let holder = NodeName::new("h");
+        for late in [id(1, 4), id(2, 1)] {
+            let mut memory = recalled(None, 1);
+            memory.promise_to(&holder, id(1, 5), at(30), at(10));
+            memory.promise_to(&holder, late, at(25), at(11));
+            assert!(!memory.release(&holder, late, Rules::all()));
+            assert!(memory.promise(at(29)).is_some());
+        }
     }
 
     #[test]

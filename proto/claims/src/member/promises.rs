@@ -30,53 +30,23 @@ const UNANSWERED: u32 = 3;
 const RELEASE_REPEATS: u32 = 2;
 
 /// What a holder knows of the others' promises.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Alone {
     /// Asks up to this one belong to an earlier time alone, and were released.
     after: u64,
     promises: BTreeMap<NodeName, Moment>,
-    /// Promises to the last run of the agent, which are asked for anew: only an ask of this run
-    /// can be released by it.
-    carried: BTreeMap<NodeName, Moment>,
-}
-
-impl Alone {
-    fn after(last: RequestId) -> Self {
-        Self {
-            after: last.number,
-            promises: BTreeMap::new(),
-            carried: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn carried(promises: BTreeMap<NodeName, Moment>) -> Self {
-        Self {
-            after: 0,
-            promises: BTreeMap::new(),
-            carried: promises,
-        }
-    }
-
-    fn stands_until(&self, peer: &NodeName) -> Option<Moment> {
-        let until = self.promises.get(peer).max(self.carried.get(peer));
-        until.copied()
-    }
-
-    pub(super) fn all(&self) -> BTreeMap<NodeName, Moment> {
-        let peers = self.promises.keys().chain(self.carried.keys());
-        let standing = |peer: &NodeName| Some((peer.clone(), self.stands_until(peer)?));
-        peers.filter_map(standing).collect()
-    }
 }
 
 /// What a holder that lives on promises remembers for the next run of its agent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Kept {
+    /// The next run goes on with these numbers, so that it can release what this one asked for.
+    pub(super) last: RequestId,
     pub(super) grant: GrantId,
     pub(super) ttl: Duration,
     pub(super) leased_until: Moment,
     pub(super) heard: Moment,
-    pub(super) promises: BTreeMap<NodeName, Moment>,
+    pub(super) alone: Alone,
 }
 
 impl Member {
@@ -89,7 +59,7 @@ impl Member {
         } else {
             needed.saturating_sub(1).max(1)
         };
-        group.promised_until(&self.me, |peer| alone.stands_until(peer), needed)
+        group.promised_until(&self.me, |peer| alone.promises.get(peer).copied(), needed)
     }
 
     /// Asks the others for promises while no coordinator answers, and keeps the fence armed.
@@ -102,7 +72,10 @@ impl Member {
             return;
         }
         if hold.alone.is_none() {
-            hold.alone = Some(Alone::after(self.open.last()));
+            hold.alone = Some(Alone {
+                after: self.open.last().number,
+                promises: BTreeMap::new(),
+            });
             out.push(Action::Note(Note::Alone));
         }
         self.ask(now, out);
@@ -172,7 +145,7 @@ impl Member {
         }
         let end = alone.promises.entry(promise.from).or_insert(until);
         *end = until.max(*end);
-        self.run.kept = hold.kept();
+        self.run.kept = hold.kept(self.open.last());
         self.rearm(now, out);
         out.push(Action::Remember(self.run.clone()));
     }

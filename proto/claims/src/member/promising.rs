@@ -123,7 +123,7 @@ impl Member {
             .disk
             .group
             .as_ref()
-            .filter(|group| group.peers.contains(&self.me))
+            .filter(|group| group.quorum == Quorum::Majority && group.peers.contains(&self.me))
         else {
             return Some(PromiseRefusal::NotMember);
         };
