@@ -18,16 +18,21 @@
 //! | [`thread`] | the thread that all of these run on |
 //! | [`keeper`] | between the thread and the store |
 //! | [`history`], [`chronicle`] | what happened, as events and as each claim's last moves |
-//! | [`metrics`] | what is counted |
+//! | [`reports`] | what agents say of their claims, as events |
+//! | [`board`] | how every claim is, for operators |
+//! | [`metrics`], [`gauges`] | what is counted and shown |
 
+pub mod board;
 pub mod chronicle;
 pub mod desk;
 pub mod ends;
+pub mod gauges;
 pub mod history;
 pub mod keeper;
 pub mod keys;
 pub mod metrics;
 pub mod moves;
+pub mod reports;
 #[cfg(test)]
 mod tests;
 pub mod thread;

@@ -124,7 +124,6 @@ impl Grantors {
         desk.leading(Moment::END, started.now(), &mut out);
         let mut buffer = [0_u8; MAX_BYTES + OVERHEAD + 1];
         loop {
-            self.receive(&mut desk, &mut buffer, started, mapped)?;
             while let Ok(command) = self.commands.try_recv() {
                 let now = started.now();
                 let mut out = Out::default();
@@ -133,6 +132,8 @@ impl Grantors {
                 }
                 self.carry_out(&mut desk, out, mapped);
             }
+            // After the commands: the key of a session is sent here before the agent learns it.
+            self.receive(&mut desk, &mut buffer, started, mapped)?;
             let now = started.now();
             if desk.next_wake() <= now {
                 let mut out = Out::default();

@@ -52,6 +52,34 @@ pub enum Command {
     Apply(Apply),
     /// Give a node a role, or none
     Assign(Assign),
+    /// List the claims and who holds them
+    Claims,
+    /// Say why a claim is where it is
+    Explain {
+        /// The claim: vip/NAME
+        claim: String,
+    },
+    /// Move a claim to another node, without an interruption
+    Move {
+        /// The claim: vip/NAME
+        claim: String,
+        /// Where to [default: the best of the other candidates]
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+    },
+    /// Let a node give back what it holds, and grant it nothing
+    Drain {
+        /// The node
+        node: String,
+    },
+    /// Let a drained node hold claims again
+    Undrain {
+        /// The node
+        node: String,
+    },
+    /// Pause claims, and confirm what a changing group waits for
+    #[command(subcommand)]
+    Claim(ClaimCommand),
     /// Make, list and revoke enrolment tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -96,6 +124,29 @@ pub enum NodeCommand {
         /// For how long: 90s, 30m, 12h, 7d
         #[arg(long, value_parser = parse_span, default_value = "1h", value_name = "SPAN")]
         valid: Duration,
+    },
+}
+
+/// About claims.
+#[derive(Debug, Subcommand)]
+pub enum ClaimCommand {
+    /// Let nothing of a claim move by itself
+    Pause {
+        /// The claim: vip/NAME
+        claim: String,
+    },
+    /// Let a paused claim move by itself again
+    Resume {
+        /// The claim: vip/NAME
+        claim: String,
+    },
+    /// Confirm that a node is switched off, so that no changing group waits for it
+    ConfirmFenced {
+        /// The node
+        node: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -294,6 +345,15 @@ mod tests {
             "coordctl assign node-1 database --yes",
             "coordctl assign node-1 none --dry-run",
             "coordctl token create node-1 --valid 30m",
+            "coordctl claims -o wide",
+            "coordctl explain vip/edge",
+            "coordctl move vip/edge",
+            "coordctl move vip/edge --to node-1",
+            "coordctl drain node-1",
+            "coordctl undrain node-1",
+            "coordctl claim pause vip/edge",
+            "coordctl claim resume vip/edge",
+            "coordctl claim confirm-fenced node-1 --yes",
             "coordctl token list",
             "coordctl token revoke abc",
             "coordctl operator add ada --access viewer --out ada.json",

@@ -13,6 +13,7 @@ use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
 use hamesh_proto::tls::{self, Alpn, ConnectError, Expect, KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT};
 use hamesh_proto::unix_time::unix_ms;
 use hamesh_proto::v1;
+use hamesh_proto::v1::claims_client::ClaimsClient;
 use hamesh_proto::v1::operators_client::OperatorsClient;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -36,6 +37,8 @@ pub type Client = OperatorsClient<Channel>;
 pub struct Link {
     /// The service.
     pub client: Client,
+    /// The service for claims.
+    pub claims: ClaimsClient<Channel>,
     live: LiveCredentials,
     file: PathBuf,
     context: Context,
@@ -57,9 +60,11 @@ impl Link {
             });
         }
         let live = LiveCredentials::new(credentials.clone());
-        let client = first_of(&context.coordinators, &live).await?;
+        let channel = first_channel(&context.coordinators, &live).await?;
+        let claims = ClaimsClient::new(channel.clone());
         let mut link = Link {
-            client,
+            client: client(channel),
+            claims: claims.max_decoding_message_size(LARGEST_ANSWER),
             live,
             file,
             context,
@@ -130,13 +135,24 @@ pub fn request<T>(message: T) -> tonic::Request<T> {
 /// A connection to the first of `addresses` that answers, or why each of them did not. A
 /// coordinator that refuses our certificate speaks for the site: that is told before all else.
 pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Result<Client, Failure> {
+    Ok(client(first_channel(addresses, live).await?))
+}
+
+fn client(channel: Channel) -> Client {
+    Client::new(channel).max_decoding_message_size(LARGEST_ANSWER)
+}
+
+async fn first_channel(
+    addresses: &[SocketAddr],
+    live: &LiveCredentials,
+) -> Result<Channel, Failure> {
     let config = tls::client_config(live, Expect::Coordinator, Alpn::H2);
     let mut refused = None;
     let mut tried = Vec::new();
     for address in addresses {
         let reason = match tls::connect(*address, Arc::clone(&config)).await {
-            Ok(stream) => match client_over(stream, *address, Arc::clone(&config)).await {
-                Ok(client) => return Ok(client),
+            Ok(stream) => match channel_over(stream, *address, Arc::clone(&config)).await {
+                Ok(channel) => return Ok(channel),
                 Err(reason) => reason,
             },
             Err(error) => {
@@ -156,11 +172,11 @@ pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Resul
 }
 
 /// The service over an open connection: a failure is known before anything is asked.
-async fn client_over(
+async fn channel_over(
     stream: TlsStream<TcpStream>,
     address: SocketAddr,
     config: Arc<ClientConfig>,
-) -> Result<Client, String> {
+) -> Result<Channel, String> {
     let first = Arc::new(Mutex::new(Some(stream)));
     let connector = tower::service_fn(move |_: http::Uri| {
         let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -173,12 +189,11 @@ async fn client_over(
         }
     });
     // The name only fills HTTP's authority field: the coordinator is known by its certificate.
-    let channel = Endpoint::from_static("http://hamesh")
+    Endpoint::from_static("http://hamesh")
         .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await
-        .map_err(|error| chain(&error))?;
-    Ok(Client::new(channel).max_decoding_message_size(LARGEST_ANSWER))
+        .map_err(|error| chain(&error))
 }

@@ -6,6 +6,7 @@
 //! it is in the store, with its event.
 
 mod auth;
+mod claims;
 mod events;
 mod nodes;
 mod people;

@@ -8,6 +8,7 @@ use tonic::{Request, Status};
 
 use super::OperatorsService;
 use super::events::event_message;
+use crate::claims::board::Board;
 use crate::core::Core;
 use crate::desired::role_name;
 use crate::ledger::ReadError;
@@ -44,7 +45,7 @@ impl OperatorsService {
             ca_expires_unix_ms: core.authority.ca().not_after_unix_ms(),
             store: Some(store_status(look.store)),
             now_unix_ms: core.clock.unix_ms(),
-            claims: Vec::new(),
+            claims: Board::of(core, world).await.statuses(),
         })
     }
 
@@ -81,7 +82,7 @@ impl OperatorsService {
             applied: said.applied,
             certificate_expires_unix_ms: expires.unwrap_or(0),
             re_enrol_open_until_unix_ms: open.unwrap_or(0),
-            drained: false,
+            drained: world.claim_wishes.drained.contains_key(id),
         }
     }
 }

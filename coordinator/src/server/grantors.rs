@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::StartError;
 use crate::claims::thread::Grantors;
-use crate::claims::{Served, chronicle, keeper};
+use crate::claims::{Served, chronicle, gauges, keeper, reports};
 use crate::core::Core;
 
 /// Starts it all; gives where lease datagrams arrive. The service ends when the thread does.
@@ -55,5 +55,7 @@ pub(super) fn serve(
     });
     loops.spawn(keeper::keep(Arc::clone(core), served.to_write));
     loops.spawn(chronicle::write(Arc::clone(core), served.notes));
+    loops.spawn(reports::watch(Arc::clone(core)));
+    loops.spawn(gauges::keep(Arc::clone(core)));
     Ok(address)
 }

@@ -9,6 +9,7 @@ use hamesh_proto::tls::{
     server_config, stranger_server,
 };
 use hamesh_proto::v1::agents_server::AgentsServer;
+use hamesh_proto::v1::claims_server::ClaimsServer;
 use hamesh_proto::v1::enrolment_server::EnrolmentServer;
 use hamesh_proto::v1::operators_server::OperatorsServer;
 use hamesh_proto::{metrics_http, ports};
@@ -137,9 +138,12 @@ pub(super) fn serve_api(
     let tls = (ClientAuth::Required, Alpn::H2, HandshakeLimits::default());
     let (served, accepted) = open(core, "api", listener, tls)?;
     let agents = AgentsServer::new(AgentsService::new(Arc::clone(core)));
-    let operators = OperatorsServer::new(OperatorsService::new(Arc::clone(core), operators));
+    let service = Arc::new(OperatorsService::new(Arc::clone(core), operators));
+    let claims = ClaimsServer::from_arc(Arc::clone(&service));
+    let operators = OperatorsServer::from_arc(service);
     let router = grpc_server()
         .add_service(agents.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(claims.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(operators.max_decoding_message_size(MAX_MESSAGE_BYTES));
     let core = Arc::clone(core);
     servers.spawn(async move {

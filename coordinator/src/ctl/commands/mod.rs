@@ -1,6 +1,7 @@
 //! Each command: asks the coordinator, shows what it said.
 
 mod access;
+mod claims;
 mod context;
 mod generate;
 mod gossip;
@@ -56,6 +57,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Site => site::show(&session).await,
         Command::Apply(options) => site::apply(&session, &options).await,
         Command::Assign(options) => site::assign(&session, &options).await,
+        Command::Claims => claims::list(&session).await,
+        Command::Explain { claim } => claims::explain(&session, &claim).await,
+        Command::Move { claim, to } => claims::move_to(&session, &claim, to.as_deref()).await,
+        Command::Drain { node } => claims::drain(&session, &node, true).await,
+        Command::Undrain { node } => claims::drain(&session, &node, false).await,
+        Command::Claim(command) => claims::run(&session, command).await,
         Command::Token(command) => access::token(&session, command).await,
         Command::Operator(command) => access::operator(&session, command).await,
         Command::Gossip(command) => gossip::run(&session, &command).await,

@@ -1,6 +1,7 @@
 //! Screens: pure functions from a view, the time and a look to text.
 
 mod access;
+mod claims;
 mod events;
 #[cfg(test)]
 mod fixture;
@@ -12,6 +13,7 @@ mod status;
 mod tests;
 
 pub use access::{context, operators, token_created, tokens};
+pub use claims::{claims, drained, explanation, moved};
 pub use events::{event_line, events};
 pub use node::node;
 pub use nodes::nodes;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{events, nodes, size};
+use super::{claims, events, nodes, size};
 use crate::ctl::failure::plural;
 use crate::ctl::paint::{Look, Tone, clean};
 use crate::ctl::time::Moment;
@@ -13,6 +13,10 @@ pub fn status(status: &StatusView, now: Moment, wide: bool, look: Look) -> Strin
     let mut text = head(status, now, look);
     text.push('\n');
     text.push_str(&nodes(&status.nodes, now, wide, look));
+    if !status.claims.is_empty() {
+        text.push('\n');
+        text.push_str(&claims(&status.claims, now, wide, look));
+    }
     text.push('\n');
     text.push_str(&wrong(&status.problems, look));
     if !status.last_events.is_empty() {

@@ -10,11 +10,15 @@ use serde::Serialize;
 use super::time::Moment;
 
 mod access;
+mod claims;
 mod node;
 mod plan;
 mod status;
 
 pub use access::{ContextView, OperatorView, RemovedView, TokenCreatedView, TokenView};
+pub use claims::{
+    CandidateView, ClaimState, ClaimView, DrainedView, ExplanationView, MoveView, MovedView,
+};
 pub use node::{DiskView, HealthView, InterfaceView, NodeView, State};
 pub use plan::{AppliedView, PlanView, RotationView, SiteView, StepView};
 pub use status::{CoordinatorView, Problem, Severity, StatusView, StoreView, problems};

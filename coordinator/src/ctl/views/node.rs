@@ -82,6 +82,8 @@ pub struct NodeView {
     pub certificate_expires: Option<Moment>,
     /// Until when an expired certificate of its is good for a new one.
     pub re_enrol_open_until: Option<Moment>,
+    /// Whether it is to hold no claim.
+    pub drained: bool,
     /// Version of its agent.
     pub version: Option<String>,
     /// Its kernel.
@@ -165,6 +167,7 @@ impl From<v1::NodeStatus> for NodeView {
             applied: node.applied.or(facts.applied).map(GenerationView::from),
             certificate_expires: Moment::of(certificate),
             re_enrol_open_until: Moment::of(node.re_enrol_open_until_unix_ms),
+            drained: node.drained,
             version: some_text(facts.version),
             kernel: some_text(facts.kernel),
             boot_id: some_text(facts.boot_id),

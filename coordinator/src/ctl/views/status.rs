@@ -3,7 +3,7 @@
 use hamesh_proto::v1;
 use serde::Serialize;
 
-use super::{EventView, GenerationView, NodeView, State};
+use super::{ClaimView, EventView, GenerationView, NodeView, State};
 use crate::ctl::time::{Moment, span};
 
 /// The whole site.
@@ -27,6 +27,8 @@ pub struct StatusView {
     pub store: StoreView,
     /// Every node of the site.
     pub nodes: Vec<NodeView>,
+    /// Every claim.
+    pub claims: Vec<ClaimView>,
     /// What is wrong, the worst first.
     pub problems: Vec<Problem>,
     /// The newest events, the oldest first.
@@ -104,6 +106,7 @@ impl From<v1::SiteStatus> for StatusView {
                 members: store.members,
             },
             nodes: status.nodes.into_iter().map(NodeView::from).collect(),
+            claims: status.claims.into_iter().map(ClaimView::from).collect(),
             problems: Vec::new(),
             last_events: status
                 .last_events
@@ -155,7 +158,15 @@ pub fn problems(status: &StatusView) -> Vec<Problem> {
             "rotate the CA before it does",
         ));
     }
+    for claim in &status.claims {
+        super::claims::problems(claim, &mut found);
+    }
     for node in &status.nodes {
+        if node.drained {
+            let text = "is drained: it is to hold nothing".to_owned();
+            let next = format!("coordctl undrain {}", node.name);
+            found.push(problem(Severity::Notice, &node.name, text, next));
+        }
         presence(node, status, &mut found);
         certificate(node, status.now, &mut found);
         if node.state != State::Dead {
@@ -174,7 +185,12 @@ pub fn problems(status: &StatusView) -> Vec<Problem> {
     found
 }
 
-fn problem(severity: Severity, subject: &str, text: String, next: impl Into<String>) -> Problem {
+pub(super) fn problem(
+    severity: Severity,
+    subject: &str,
+    text: String,
+    next: impl Into<String>,
+) -> Problem {
     Problem {
         severity,
         subject: subject.to_owned(),
