@@ -9,6 +9,7 @@
 //! | [`sim`] | a seeded simulation of a whole site around the claims core |
 //! | [`site`] | a booted site, seen and used as its operators do |
 //! | [`tidy`] | rules that hold for every file of the tree: layering, sizes, words, links |
+//! | [`vip`] | the VIP bench: hamesh beside keepalived under the same faults |
 
 pub mod lab;
 pub mod model;
@@ -17,3 +18,4 @@ pub mod scenarios;
 pub mod sim;
 pub mod site;
 pub mod tidy;
+pub mod vip;

@@ -68,6 +68,7 @@ const LAYERS: &[Layer] = &[
             "hamesh-proto",
             "hamesh-roles",
             "hamesh-agent",
+            "hamesh-kernel",
             "hamesh-coordinator",
         ],
         only: None,
