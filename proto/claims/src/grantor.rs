@@ -7,8 +7,8 @@
 //! ```text
 //!              a node shows a live lease               it renews under the number given here
 //!   unknown -----------------------------> shown live -------------------------------------> held
-//!      |                                       |  ran out meanwhile: unknown again           |  ^
-//!      | the longest lease has run out         | gave back what was given here              |  |
+//!      |                                       |                                             |  ^
+//!      | the longest lease has run out         | ran out, or gave back what was given here   |  |
 //!      v                                       v                                             |  |
 //!   vacant <---------------------------------------------- ran out, or given back -----------+  |
 //!      |                                                                                        |

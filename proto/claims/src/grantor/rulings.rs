@@ -159,6 +159,9 @@ impl Grantor {
     }
 
     /// Carries on a lease that `from` shows to be live. If it is not, `from` drops the answer.
+    ///
+    /// A predecessor may have given it for longer than is given now: it binds for as long as any
+    /// lease of a predecessor may.
     fn adopt(
         &mut self,
         from: &NodeName,
@@ -173,6 +176,7 @@ impl Grantor {
         }
         let (grant, ttl) = (self.number(), self.ttl());
         let until = lease::grantor_deadline(now, ttl, self.rules);
+        let until = unproven_until.map_or(until, |clear| clear.max(until));
         let why = GrantReason::ShownLive(shown);
         out.push(Action::Note(Note::Granted(from.clone(), grant, why)));
         let lease = Lease {

@@ -64,7 +64,8 @@ pub(super) enum Tenure {
     Unknown {
         until: Moment,
     },
-    /// This node showed a lease, which may have been dead when the request arrived.
+    /// This node showed a lease, which may have been dead when the request arrived. It binds at
+    /// least until then, like any lease of a predecessor.
     Shown {
         lease: Lease,
         until: Moment,
@@ -116,13 +117,8 @@ impl Grantor {
             Tenure::Unknown { until } if now >= *until => {
                 self.vacate(VacantReason::NobodyShown, None, out);
             }
-            Tenure::Shown { lease, until } if now >= lease.until => {
-                let until = *until;
-                if now < until {
-                    self.tenure = Tenure::Unknown { until };
-                } else {
-                    self.vacate(VacantReason::RanOut(lease.node.clone()), None, out);
-                }
+            Tenure::Shown { lease, .. } if now >= lease.until => {
+                self.vacate(VacantReason::RanOut(lease.node.clone()), None, out);
             }
             Tenure::Shown { lease, until } if now >= *until => {
                 self.tenure = Tenure::Held(lease.clone());
