@@ -25,6 +25,10 @@ use crate::topology::Node;
 const AGENT: &str = "hamesh-agent";
 /// Packages of the nodes that run a coordinator.
 const COORDINATOR: [&str; 2] = ["hamesh-coordinator", "hamesh-cli"];
+/// An apt whose `up` was interrupted may be half done, or may not have noticed yet.
+const AFTER_AN_INTERRUPT: &str = "timeout 120 sh -c \
+     'while pgrep -x \"apt-get|dpkg\" >/dev/null; do sleep 0.2; done'; \
+     dpkg --configure -a || :";
 /// How long the whole site may take to know itself.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(300);
@@ -99,13 +103,19 @@ fn install(lab: &Lab, node: &Node, own: &[OwnPackage]) -> Result<()> {
     if fs::read_to_string(&record).is_ok_and(|known| known == builds) {
         return Ok(());
     }
+    let begun = names::node_dir(&node.name).join("installing");
+    if begun.exists() {
+        shell(lab, node, AFTER_AN_INTERRUPT)?;
+    }
+    fs::write(&begun, "").with_context(|| format!("writing {}", begun.display()))?;
     let script = format!(
         "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --reinstall \
          -o Dpkg::Options::=--force-confold {}",
         wanted.join(" ")
     );
     shell(lab, node, &script)?;
-    fs::write(&record, builds).with_context(|| format!("writing {}", record.display()))
+    fs::write(&record, builds).with_context(|| format!("writing {}", record.display()))?;
+    fs::remove_file(&begun).with_context(|| format!("removing {}", begun.display()))
 }
 
 /// Makes the site on its first coordinator. Says whether that was still to be done.

@@ -141,6 +141,8 @@ fn clean_environment(words: &[String]) -> Vec<String> {
         "--",
         "env",
         "-i",
+        "-C",
+        "/root",
         PATH,
         "HOME=/root",
         "LANG=C.UTF-8",

@@ -1,6 +1,7 @@
 //! The lab, driven by its own command as a person would.
 
 use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -77,6 +78,43 @@ impl Lab {
         std::thread::sleep(Duration::from_secs(seconds));
         child.kill().context("cannot kill the lab")?;
         Ok(child.wait()?)
+    }
+
+    /// Runs one command of the lab on a terminal of its own, and types into it once the screen
+    /// shows the cue. Gives how it ended and all that the screen showed.
+    pub fn on_terminal(
+        &self,
+        arguments: &[&str],
+        cue: &str,
+        typed: &str,
+    ) -> Result<(ExitStatus, String)> {
+        let program = self.program.display().to_string();
+        let words: Vec<String> = std::iter::once(program.as_str())
+            .chain(arguments.iter().copied())
+            .map(|word| format!("'{word}'"))
+            .collect();
+        let mut child = Command::new("script")
+            .args(["-qefc", &words.join(" "), "/dev/null"])
+            .current_dir(tidy::root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("script (package bsdutils)")?;
+        let mut keys = child.stdin.take();
+        let mut output = child.stdout.take().context("a pipe")?;
+        let (mut screen, mut part) = (Vec::new(), [0; 4096]);
+        loop {
+            let shown = String::from_utf8_lossy(&screen).contains(cue);
+            if let Some(mut keys) = keys.take_if(|_| shown) {
+                keys.write_all(typed.as_bytes()).context("typing")?;
+            }
+            match output.read(&mut part).context("the screen")? {
+                0 => break,
+                length => screen.extend_from_slice(&part[..length]),
+            }
+        }
+        let screen = String::from_utf8_lossy(&screen).into_owned();
+        Ok((child.wait()?, screen))
     }
 
     /// The names of the nodes.

@@ -10,7 +10,7 @@
 //! Absent on purpose: endpoints of other members (the coordinator speaks to its own member, which
 //! forwards), and reads that etcd calls serializable.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -73,12 +73,10 @@ impl Link {
 }
 
 impl StoreFiles {
-    /// The directory of the files, which is on the store's disk, if that has no room left.
-    fn full_disk(&self) -> Option<&Path> {
-        let directory = self.identity.parent()?;
-        let disk = nix::sys::statvfs::statvfs(directory).ok()?;
-        let free = disk.blocks_available() * disk.fragment_size();
-        (free < LEAST_FREE_BYTES).then_some(directory)
+    /// Whether the disk that holds these files, and the store's own, has no room left.
+    fn disk_is_full(&self) -> bool {
+        nix::sys::statvfs::statvfs(&self.identity)
+            .is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < LEAST_FREE_BYTES)
     }
 }
 
@@ -121,9 +119,9 @@ impl EtcdStore {
 
     /// A store that fails because its disk is full does not say so: it ends.
     fn explained<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let why = |problem: String| match self.files.full_disk() {
-            Some(directory) => format!("the disk of {} is full; {problem}", directory.display()),
-            None => problem,
+        let why = |problem: String| match self.files.disk_is_full() {
+            true => format!("its disk is full; {problem}"),
+            false => problem,
         };
         result.map_err(|error| match error {
             StoreError::Unavailable { problem } => StoreError::Unavailable {

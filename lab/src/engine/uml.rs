@@ -1,7 +1,9 @@
 //! Nodes under User-Mode Linux: a kernel of their own, run as processes of the host.
 //!
 //! Slower to boot than a container, but it has what the host's kernel may lack (DRBD, LVM, netem,
-//! an NFS server), and freezing it is a true pause of a whole machine, clock included.
+//! an NFS server), and freezing it is a true pause of a whole machine: its kernel answers nobody.
+//! Its clock is read from the host's, so when it thaws it has gone on, as in a VM whose hypervisor
+//! sets the clock right.
 //!
 //! The lab gets in over a console cable that is no part of the site: a tap of its own per node, on
 //! no bridge, with link-local addresses only and a key made by the lab.

@@ -10,10 +10,11 @@ use crate::site::{COORDINATOR, PATIENCE, Site};
 /// How many datagrams are thrown at one node's gossip port.
 const DATAGRAMS: u64 = 1_000_000;
 
-/// A million random datagrams at a gossip port are counted and dropped; nothing else happens.
+/// A million random datagrams at a gossip port: the kernel has no room for some, the agent counts
+/// and drops every other one, and nothing else happens.
 pub fn datagrams(world: &World) -> Result<()> {
     let site = &world.site;
-    let before = rejected(site, "node-1")?;
+    let before = Arrivals::at(site, "node-1")?;
     let target = address(site, "node-1")?;
     // Random bytes of every length up to the longest, cut out of one random block.
     let throw = format!(
@@ -22,29 +23,39 @@ pub fn datagrams(world: &World) -> Result<()> {
             my $block = join "", map {{ chr int rand 256 }} 1..4000;
             my $to = sockaddr_in 7445, inet_aton "{target}";
             socket my $s, PF_INET, SOCK_DGRAM, 0 or die;
+            my $sent = 0;
             for (1..{DATAGRAMS}) {{
-                send $s, substr($block, int rand 2000, int rand 1500), 0, $to
-            }}'"#
+                $sent++ if defined send $s, substr($block, int rand 2000, int rand 1500), 0, $to
+            }}
+            print $sent'"#
     );
-    site.lab
+    let sent = site
+        .lab
         .must(["client", "--network", "trust", "--", "sh", "-c", &throw])?;
+    let sent: u64 = sent.trim().parse().context("how many were sent")?;
+    ensure!(sent >= DATAGRAMS * 9 / 10, "only {sent} could be sent");
     let all = site.others(&[]);
     site.until_seen(&all, &all)?;
-    let after = until("what was thrown is counted", PATIENCE, || {
-        let after = rejected(site, "node-1")?;
-        ensure!(after > before + 1000.0, "{} so far", after - before);
-        Ok(after)
+    let rejected = until("all that were sent are accounted for", PATIENCE, || {
+        let now = Arrivals::at(site, "node-1")?;
+        let rejected = now.rejected - before.rejected;
+        let no_room = now.no_room - before.no_room;
+        // Of the true gossip of this time some found no room either.
+        let gossip = (now.received - before.received).saturating_sub(rejected);
+        ensure!(
+            rejected + no_room >= sent && rejected <= sent + gossip,
+            "{sent} were sent; the agent rejected {rejected} and took {gossip} for gossip, the \
+             kernel had no room for {no_room}"
+        );
+        Ok(rejected)
     })?;
+    ensure!(rejected > 1000, "the agent saw only {rejected} of {sent}");
     let logged = site.sh(
         "node-1",
         "journalctl -u hamesh-agent --since -2min --no-pager | wc -l",
     )?;
-    let lines: f64 = logged.trim().parse().context("wc")?;
-    ensure!(
-        lines < 500.0,
-        "{lines} lines of log for {} datagrams",
-        after - before
-    );
+    let lines: u64 = logged.trim().parse().context("wc")?;
+    ensure!(lines < 500, "{lines} lines of log for {rejected} datagrams");
     Ok(())
 }
 
@@ -102,18 +113,40 @@ pub fn store_is_hidden(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// The sum of the datagrams that a node's agent dropped.
-fn rejected(site: &Site, node: &str) -> Result<f64> {
-    let text = site.sh(node, "hamesh-agent metrics")?;
-    let lines = text
-        .lines()
-        .filter(|l| l.starts_with("hamesh_agent_gossip_rejected_total"));
-    let mut sum = 0.0;
-    for line in lines {
-        let value = line.rsplit(' ').next().unwrap_or_default();
-        sum += value
-            .parse::<f64>()
-            .with_context(|| format!("not a number: {line}"))?;
+/// What became of the datagrams that reached a node.
+struct Arrivals {
+    /// Read by the agent.
+    received: u64,
+    /// Of these, dropped.
+    rejected: u64,
+    /// Dropped by the kernel: the agent's socket was full.
+    no_room: u64,
+}
+
+impl Arrivals {
+    fn at(site: &Site, node: &str) -> Result<Self> {
+        let text = site.sh(node, "grep ^Udp: /proc/net/snmp; hamesh-agent metrics")?;
+        let mut udp = text.lines().filter(|line| line.starts_with("Udp:"));
+        let (names, values) = (udp.next().context("Udp")?, udp.next().context("Udp")?);
+        let mut fields = names.split(' ').zip(values.split(' '));
+        let (_, no_room) = fields
+            .find(|(name, _)| *name == "RcvbufErrors")
+            .with_context(|| format!("no RcvbufErrors in {names}"))?;
+        let series = "hamesh_agent_gossip_datagrams_total{direction=\"received\"}";
+        Ok(Arrivals {
+            received: sum(&text, series)?,
+            rejected: sum(&text, "hamesh_agent_gossip_rejected_total{")?,
+            no_room: no_room.parse().context("RcvbufErrors")?,
+        })
     }
-    Ok(sum)
+}
+
+/// The sum of the series whose lines begin so.
+fn sum(page: &str, series: &str) -> Result<u64> {
+    let lines = page.lines().filter(|line| line.starts_with(series));
+    let values = lines.map(|line| {
+        let value = line.rsplit(' ').next().unwrap_or_default();
+        value.parse::<u64>().with_context(|| line.to_owned())
+    });
+    values.sum()
 }

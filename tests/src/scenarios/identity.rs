@@ -107,10 +107,7 @@ pub fn foreign(world: &World) -> Result<()> {
 /// Certificates are renewed and used without a restart, long before they expire.
 pub fn renewal(world: &World) -> Result<()> {
     let site = &world.site;
-    let life = format!("{}s", SHORT_LIFE.as_secs());
-    set_lifetime(site, Some(&life))?;
-    enrol_anew(site, "node-1")?;
-    site.until_whole()?;
+    live_shortly(site, "node-1")?;
     let first = site.agent("node-1")?;
     let renewed = until("node-1 renews its certificate", 2 * SHORT_LIFE, || {
         let now = site.agent("node-1")?;
@@ -140,12 +137,14 @@ pub fn renewal(world: &World) -> Result<()> {
         shown.trim_start_matches('0') == renewed.trim_start_matches('0'),
         "shown is {shown}, not {renewed}"
     );
+    set_lifetime(site, None)?;
     site.until_whole()
 }
 
 /// A node that was off past its certificate's end stays out until an admin opens the window.
 pub fn expired(world: &World) -> Result<()> {
     let site = &world.site;
+    live_shortly(site, "node-1")?;
     site.sh("node-1", "systemctl stop hamesh-agent")?;
     let check = "openssl x509 -checkend 0 -noout -in /var/lib/hamesh-agent/identity.pem";
     until("node-1's certificate expires", 2 * SHORT_LIFE, || {
@@ -238,6 +237,14 @@ pub fn enrol_anew(site: &Site, node: &str) -> Result<()> {
     );
     site.sh(node, &script)?;
     Ok(())
+}
+
+/// Gives a node a certificate of a short life.
+fn live_shortly(site: &Site, node: &str) -> Result<()> {
+    let life = format!("{}s", SHORT_LIFE.as_secs());
+    set_lifetime(site, Some(&life))?;
+    enrol_anew(site, node)?;
+    site.until_whole()
 }
 
 /// Sets the lifetime of the certificates that the coordinator issues, or the usual one.

@@ -6,15 +6,19 @@
 //! | [`coordinator`] | the coordinator and its store, restarted, killed and gone |
 //! | [`identity`] | who may come in, and who no longer |
 //! | [`desired`] | documents, generations, keys, access |
+//! | [`disks`] | full disks |
 //! | [`hostile`] | random datagrams and bytes |
 //! | [`observe`] | metrics, the journal, the guide |
 //! | [`packages`] | apt: upgrade, remove, purge |
 //! | [`lab`] | what the lab leaves behind |
+//! | [`kernels`] | nodes with a kernel of their own |
 
 pub mod coordinator;
 pub mod desired;
+pub mod disks;
 pub mod hostile;
 pub mod identity;
+pub mod kernels;
 pub mod lab;
 pub mod membership;
 pub mod observe;
@@ -57,6 +61,11 @@ pub const ALL: &[Scenario] = &[
         lab::not_on_the_host,
     ),
     on_whole("bringing up what is up changes nothing", lab::up_again),
+    on_whole(
+        "a forwarded port carries a payload both ways",
+        lab::forwarded,
+    ),
+    on_whole("a shell on a node has a terminal", lab::shell),
     on_whole(
         "a killed node is dead to all others and comes back",
         membership::killed,
@@ -138,6 +147,14 @@ pub const ALL: &[Scenario] = &[
     ),
     on_whole("logs are in the journal with fields", observe::journal),
     on_whole("every command of the guide works", observe::guide),
+    on_whole(
+        "a full disk of the coordinator loses nothing that was acknowledged",
+        disks::store_full,
+    ),
+    on_whole(
+        "an agent with a full disk says so and catches up",
+        disks::agent_full,
+    ),
     on_whole("a package upgrade loses nothing", packages::upgraded),
     on_whole(
         "remove keeps the state and purge deletes it",
@@ -150,6 +167,11 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         sentence: "down leaves nothing behind",
         play: lab::down,
+        whole: false,
+    },
+    Scenario {
+        sentence: "nodes with a kernel of their own are members like any other",
+        play: kernels::members,
         whole: false,
     },
 ];

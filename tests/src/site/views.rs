@@ -98,6 +98,8 @@ pub struct AgentStatus {
     pub session: Option<String>,
     /// Why it is connected to none.
     pub session_problem: Option<String>,
+    /// Why what it was told is not on its disk.
+    pub state_problem: Option<String>,
     /// The others.
     pub peers: Vec<Peer>,
 }
