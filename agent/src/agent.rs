@@ -4,11 +4,11 @@
 //! observe --> publish --> gossip --> peers --> session <--> coordinator
 //!               |                                 |
 //!               +----------- facts -------------->+--> held --> gossip, publish
+//! held --> checks ----------+
 //! held, session, peers --> claims (a thread of their own) --> kernel, publish
 //! renewal --> live credentials (TLS, signatures)
 //! ```
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,6 +24,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::VERSION;
+use crate::checks::Reports;
+use crate::checks::memory::MemoryFile;
+use crate::checks::runner::Checks;
+use crate::checks::units::Systemd;
 use crate::claims::Report;
 use crate::claims::run_dir::RunDir;
 use crate::claims::service::Service;
@@ -193,9 +197,10 @@ impl Agent {
     }
 }
 
-/// Keys of lease datagrams, the peers, and whether to give everything back.
+/// Keys of lease datagrams, what the checks say, the peers, and whether to give everything back.
 type HolderInputs = (
     watch::Receiver<Option<v1::LeaseKeys>>,
+    watch::Receiver<Reports>,
     watch::Receiver<Arc<PeersView>>,
     watch::Receiver<bool>,
 );
@@ -298,7 +303,7 @@ impl Parts {
         };
         tasks.spawn(talker.run());
         tasks.spawn(self.renewal(renewed_tx).run());
-        let inputs = (keys, peers.clone(), stop);
+        let inputs = (keys, self.checks(tasks), peers.clone(), stop);
         tasks.spawn(self.holder(inputs, claims_tx).run());
         let sources = Sources {
             credentials: self.credentials,
@@ -323,8 +328,19 @@ impl Parts {
         }
     }
 
+    /// What checks how well the node could serve its claims.
+    fn checks(&self, tasks: &mut JoinSet<()>) -> watch::Receiver<Reports> {
+        let memory = MemoryFile::within(self.run.path());
+        let series = self.metrics.checks.clone();
+        let assignment = self.held.assignment();
+        let (checks, reports) = Checks::new(assignment, Systemd::default(), memory, series);
+        tasks.spawn(checks.run());
+        reports
+    }
+
     /// What holds the claims.
-    fn holder(&self, (keys, peers, stop): HolderInputs, report: watch::Sender<Report>) -> Service {
+    fn holder(&self, inputs: HolderInputs, report: watch::Sender<Report>) -> Service {
+        let (keys, health, peers, stop) = inputs;
         Service {
             node: self.node.clone(),
             start: self.start,
@@ -333,7 +349,7 @@ impl Parts {
             run: self.run.clone(),
             assignment: self.held.assignment(),
             keys,
-            health: watch::channel(BTreeMap::new()).1,
+            health,
             peers,
             stop,
             report,

@@ -8,6 +8,7 @@
 //! | [`session`] | the stream with a coordinator |
 //! | [`held`], [`assignment`], [`keys`], [`state`] | what the node was told, and its disk |
 //! | [`gossip`] | membership and health among the nodes |
+//! | [`checks`] | how well the node could serve each of its claims |
 //! | [`claims`] | holds addresses under leases, by a thread of its own |
 //! | [`observe`], [`publish`] | what the node sees of itself, and says |
 //! | [`http`], [`metrics`], [`status`] | what others can ask |
@@ -19,6 +20,7 @@
 pub mod agent;
 pub mod assignment;
 pub mod backoff;
+pub mod checks;
 pub mod claims;
 pub mod cli;
 pub mod commands;

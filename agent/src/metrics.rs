@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::claims::machine::monotonic;
 use crate::claims::metrics::ClaimMetrics;
+use crate::checks::series::CheckSeries;
 use crate::gossip::series::GossipSeries;
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -44,6 +45,8 @@ pub struct Metrics {
     pub renewals: IntCounterVec,
     /// 1 while what the agent must keep can be written to its state directory.
     pub state_writable: IntGauge,
+    /// Everything about health checks.
+    pub checks: CheckSeries,
     /// Connections to the metrics port that came to nothing.
     pub connections_refused: IntCounter,
     /// Everything about claims.
@@ -112,6 +115,7 @@ impl Metrics {
                 "state_directory_writable",
                 "1 while the agent can keep what it is told on disk.",
             )?,
+            checks: CheckSeries::new(&new)?,
             connections_refused: new.counter(
                 "metrics_connections_refused_total",
                 "Connections to the metrics port without a proper handshake, or one too many.",
@@ -177,6 +181,15 @@ impl Registering<'_> {
         label: &str,
     ) -> prometheus::Result<IntGaugeVec> {
         self.add(IntGaugeVec::new(Opts::new(name, help), &[label])?)
+    }
+
+    pub(crate) fn int_gauges_by(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntGaugeVec> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     pub(crate) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {

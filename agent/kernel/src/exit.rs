@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -39,6 +39,13 @@ impl AsFd for ProcessWatch {
     /// Readable from the moment at which the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.process.as_fd()
+    }
+}
+
+/// For runtimes that wait on numbers.
+impl AsRawFd for ProcessWatch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.process.as_raw_fd()
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `claims/vip_NAME.json` | what a member gave its word for, in this boot |
 //! | `break-glass/vip_NAME` | a claim that a human opened here |
+//! | `checks.json` | which checks passed ([`crate::checks::memory`]) |
 //! | `session-key.json` | the key with the coordinator: the next run of the agent goes on with it |
 //!
 //! Guarantees: a file is its old or its new version, and new when a write returned `Ok`. Nothing
@@ -35,6 +36,11 @@ impl RunDir {
             builder.recursive(true).mode(0o700).create(path)?;
         }
         Ok(Self(path.to_owned()))
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Keeps what a member must remember.

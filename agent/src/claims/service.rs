@@ -30,6 +30,7 @@ use super::run_dir::RunDir;
 use super::thread::{FromHolder, Orders, start};
 use super::words;
 use crate::assignment::Assignment;
+use crate::checks::Reports;
 use crate::gossip::PeersView;
 use crate::state::StateDir;
 
@@ -56,7 +57,7 @@ pub struct Service {
     /// The newest keys of a session.
     pub keys: watch::Receiver<Option<v1::LeaseKeys>>,
     /// How well the node could serve each claim that has checks.
-    pub health: watch::Receiver<BTreeMap<ClaimId, Judged>>,
+    pub health: watch::Receiver<Reports>,
     /// The others, by gossip.
     pub peers: watch::Receiver<Arc<PeersView>>,
     /// True: give everything back.
@@ -105,6 +106,22 @@ impl Service {
         Ok(Thread { orders, words })
     }
 
+    /// How well the node could serve each claim. One that the checks do not know yet is not healthy.
+    fn judged(&self) -> BTreeMap<ClaimId, Judged> {
+        let reports = self.health.borrow();
+        let assignment = self.assignment.borrow();
+        let claims = assignment.iter().flat_map(|found| &found.claims);
+        claims
+            .map(|claim| {
+                let judged = match reports.get(&claim.id) {
+                    Some(report) => (report.health, report.why.clone()),
+                    None => (Health::Failed, "not checked yet".to_owned()),
+                };
+                (claim.id.clone(), judged)
+            })
+            .collect()
+    }
+
     async fn serve(&mut self, mut thread: Thread, fencing: &mut Fencing) {
         let mut heard = self.alive();
         self.assignment.mark_changed();
@@ -122,12 +139,13 @@ impl Service {
                     // Nothing is asked for before it is fenced.
                     Some(brief) => load_fence(orders, fencing, &mut loaded)
                         .await
+                        .and_then(|()| orders.give(Order::Health(self.judged())))
                         .and_then(|()| orders.give(Order::Brief(brief))),
                 },
                 Ok(()) = self.keys.changed() => self.take_keys(orders).await,
                 Ok(()) = self.health.changed() => {
-                    let health = self.health.borrow_and_update().clone();
-                    orders.give(Order::Health(health))
+                    self.health.mark_unchanged();
+                    orders.give(Order::Health(self.judged()))
                 }
                 Ok(()) = self.peers.changed() => {
                     self.peers.mark_unchanged();
