@@ -4,8 +4,8 @@
 //! observe --> publish --> gossip --> peers --> session <--> coordinator
 //!               |                                 |
 //!               +----------- facts -------------->+--> held --> gossip, publish
-//! held --> checks ----------+
-//! held, session, peers --> claims (a thread of their own) --> kernel, publish
+//! held, session, peers, checks --> claims (a thread of their own) --> kernel, publish
+//! held --> checks
 //! renewal --> live credentials (TLS, signatures)
 //! ```
 

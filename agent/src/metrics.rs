@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
+use crate::checks::series::CheckSeries;
 use crate::claims::machine::monotonic;
 use crate::claims::metrics::ClaimMetrics;
-use crate::checks::series::CheckSeries;
 use crate::gossip::series::GossipSeries;
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hamesh_claims::ids::BootId;
 use hamesh_claims::member::Durable;
+use hamesh_claims::message::Health;
 use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::v1;
 use tokio::sync::{mpsc, watch};
