@@ -17,6 +17,8 @@ use crate::claims::world::{Trouble, World};
 const MOST_COMMITS: u32 = 3;
 /// After trouble of an unknown kind the kernel is asked again after this.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(10);
+/// A node that was too slow to take a claim does not ask for it again for so long.
+const SLOW_PAUSE: Duration = Duration::from_secs(1);
 
 impl Duty {
     /// Carries actions out; true: the fence is lost.
@@ -66,7 +68,13 @@ impl Duty {
         self.inherited = None;
         // Whatever was left open under an earlier lease is open under this one.
         self.unclosed = false;
-        self.judge_commit(written, until, read, world, out)
+        let opened = self.judge_commit(written, until, read, world, out);
+        if !opened && self.why_unable().is_none() {
+            // Another node may be faster: it is let first.
+            let slow = Trouble::Other("opening the fence took longer than the lease".to_owned());
+            self.unable = Some((slow, world.now().plus(SLOW_PAUSE)));
+        }
+        opened
     }
 
     fn rearm(&mut self, until: Moment, world: &mut impl World, out: &mut Outbox) -> bool {
