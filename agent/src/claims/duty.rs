@@ -33,6 +33,8 @@ const MOST_FOLLOWING: usize = 3;
 const MOST_TIMED: usize = 16;
 /// Who answered for an address is told for so long.
 const DUPLICATES_FOR: Duration = Duration::from_secs(60);
+/// A rival that goes on is not told more often, though it is answered each time.
+const RIVAL_PAUSE: Duration = Duration::from_secs(10);
 
 /// How well the node could serve, and why not better.
 pub type Judged = (Health, String);
@@ -70,6 +72,7 @@ pub struct Duty {
     timed: VecDeque<(RequestId, Moment)>,
     last_note: Option<Note>,
     duplicates: BTreeMap<Mac, Moment>,
+    rival_said: Option<Moment>,
     leaving_until: Option<Moment>,
     series: ClaimSeries,
 }
@@ -113,10 +116,13 @@ impl Duty {
             timed: VecDeque::with_capacity(MOST_TIMED),
             last_note: None,
             duplicates: BTreeMap::new(),
+            rival_said: None,
             leaving_until: None,
             series,
         };
-        duty.carry_out(actions, world, out);
+        if duty.carry_out(actions, world, out) {
+            duty.handle(Event::FenceLost, world, out);
+        }
         duty
     }
 
@@ -217,15 +223,25 @@ impl Duty {
         self.handle(Event::Stored(disk), world, out);
     }
 
-    /// Others answered for one of its addresses.
-    pub fn answered_by(&mut self, macs: impl IntoIterator<Item = Mac>, now: Moment) {
-        self.duplicates
-            .extend(macs.into_iter().map(|mac| (mac, now)));
+    /// Others answered for one of its addresses. Whether any of them is new.
+    pub fn answered_by(&mut self, macs: impl IntoIterator<Item = Mac>, now: Moment) -> bool {
+        let mut news = false;
+        for mac in macs {
+            news |= self.duplicates.insert(mac, now).is_none();
+        }
+        news
     }
 
-    /// Another spoke as the owner of one of its addresses.
-    pub fn rival(&self) {
+    /// Another spoke as the owner of one of its addresses. Whether that was not said just before.
+    pub fn rival(&mut self, now: Moment) -> bool {
         self.series.rival();
+        let news = self
+            .rival_said
+            .is_none_or(|said| now.since(said) >= RIVAL_PAUSE);
+        if news {
+            self.rival_said = Some(now);
+        }
+        news
     }
 
     /// Once a second: tries again what could not be done.

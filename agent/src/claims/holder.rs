@@ -221,17 +221,19 @@ impl Holder {
     }
 
     /// Another spoke as the owner of an address that is held here.
-    pub fn rival(&mut self, ip: IpAddr, mac: Mac) {
-        if let Some((id, duty)) = find(&mut self.duties, ip) {
-            duty.rival();
+    pub fn rival(&mut self, ip: IpAddr, mac: Mac, now: Moment) {
+        if let Some((id, duty)) = find(&mut self.duties, ip)
+            && duty.rival(now)
+        {
             self.outbox.say(id, Said::Rival(mac));
         }
     }
 
     /// More than one answered for an address.
     pub fn duplicate(&mut self, ip: IpAddr, macs: &BTreeSet<Mac>, now: Moment) {
-        if let Some((id, duty)) = find(&mut self.duties, ip) {
-            duty.answered_by(macs.iter().copied(), now);
+        if let Some((id, duty)) = find(&mut self.duties, ip)
+            && duty.answered_by(macs.iter().copied(), now)
+        {
             let macs = macs.iter().copied().collect();
             self.outbox.say(id, Said::Duplicate(macs));
         }

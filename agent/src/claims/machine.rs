@@ -67,10 +67,9 @@ impl Machine {
             return Ok(());
         }
         self.socket = None;
-        self.socket = at
-            .map(|at| Ok((at, bind(at)?)))
-            .transpose()
-            .map_err(|e: io::Error| e)?;
+        if let Some(at) = at {
+            self.socket = Some((at, bind(at)?));
+        }
         Ok(())
     }
 

@@ -121,6 +121,7 @@ pub fn start(
         next_second: Moment::ZERO,
         told: Report::default(),
         unfit: None,
+        deaf: None,
         ready: false,
     };
     let named = std::thread::Builder::new().name("holder".to_owned());
@@ -144,6 +145,8 @@ struct Thread {
     next_second: Moment,
     told: Report,
     unfit: Option<String>,
+    /// Why no lease datagrams are heard.
+    deaf: Option<String>,
     /// There were claims once: the thread is fit for them, and watches.
     ready: bool,
 }
@@ -217,17 +220,23 @@ impl Thread {
             Order::PeerReturned => self.announce_again(),
             Order::Brief(brief) => {
                 self.holder.order(Order::Brief(brief), &mut self.machine);
-                let at = self.holder.listens().filter(|_| self.holder.has_claims());
-                if let Err(error) = self.machine.listen(at) {
-                    let why = Trouble::Other(format!("cannot listen for lease datagrams: {error}"));
-                    self.holder
-                        .order(Order::Fence(Some(why.to_string())), &mut self.machine);
-                }
+                self.listen();
                 self.look();
                 self.next_second = Moment::ZERO;
             }
             other => self.holder.order(other, &mut self.machine),
         }
+    }
+
+    /// Tried again every second: without it nothing is granted, and promises are not heard.
+    fn listen(&mut self) {
+        let at = self.holder.listens();
+        let at = at.filter(|_| self.holder.has_claims());
+        self.deaf = self
+            .machine
+            .listen(at)
+            .err()
+            .map(|error| format!("cannot listen for lease datagrams: {error}"));
     }
 
     fn receive(&mut self) {
@@ -322,7 +331,7 @@ impl Thread {
             match finding {
                 Finding::Rival { ip, mac } => {
                     self.machine.contradicted(ip);
-                    self.holder.rival(ip, mac);
+                    self.holder.rival(ip, mac, monotonic());
                 }
                 Finding::Duplicate { ip, macs } => self.holder.duplicate(ip, &macs, monotonic()),
             }
@@ -349,6 +358,9 @@ impl Thread {
     }
 
     fn second(&mut self) {
+        if self.deaf.is_some() {
+            self.listen();
+        }
         let by_hand = self.machine.opened_by_hand();
         self.holder.second(&by_hand, &mut self.machine);
         let desired = self.holder.desired(monotonic());
@@ -372,7 +384,7 @@ impl Thread {
             }
         }
         let mut report = self.holder.report(monotonic());
-        report.unfit.clone_from(&self.unfit);
+        report.unfit = self.deaf.clone().or_else(|| self.unfit.clone());
         if report != self.told {
             let said = self.words.try_send(FromHolder::Report(report.clone()));
             if said.is_ok() {
