@@ -9,7 +9,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::claims::metrics::{ANSWER_BUCKETS, LeaseMetrics, RENEWAL_BUCKETS};
+use crate::claims::metrics::{ClaimMetrics, LeaseMetrics};
 
 /// From a fsync on a fast disk to the store's deadline.
 const STORE_BUCKETS: [f64; 11] = [
@@ -37,13 +37,7 @@ pub struct Metrics {
     pub epoch: IntGauge,
     pub key_ring_version: IntGauge,
     pub leases: LeaseMetrics,
-    pub claim_transitions: IntCounterVec,
-    pub claim_holder: IntGaugeVec,
-    pub claim_remaining: GaugeVec,
-    pub claim_held: IntGaugeVec,
-    pub claim_paused: IntGaugeVec,
-    pub claim_awaited: IntGaugeVec,
-    pub claims_known: IntGauge,
+    pub claims: ClaimMetrics,
     build_info: IntGaugeVec,
 }
 
@@ -117,48 +111,13 @@ impl Metrics {
             epoch: register.gauge("epoch", "Number of this coordinator's start."),
             key_ring_version: register
                 .gauge("gossip_key_ring_version", "Version of the gossip key ring."),
-            leases: register.leases(),
-            claim_transitions: register.counters(
-                "claim_transitions_total",
-                "Times a claim changed hands or was left without a holder, by reason.",
-                &["claim", "reason"],
-            ),
-            claim_holder: register.gauges(
-                "claim_holder",
-                "1 for the node that holds the claim, as far as the coordinator knows.",
-                &["claim", "node"],
-            ),
-            claim_remaining: register.float_gauges(
-                "claim_lease_remaining_seconds",
-                "What is left of the claim's lease, for the grantor.",
-                &["claim"],
-            ),
-            claim_held: register.gauges(
-                "claim_held",
-                "1 when somebody holds the claim, 0 when nobody does.",
-                &["claim"],
-            ),
-            claim_paused: register.gauges(
-                "claim_paused",
-                "1 while the claim is paused.",
-                &["claim"],
-            ),
-            claim_awaited: register.gauges(
-                "claim_awaited_members",
-                "Members whose acknowledgement of the claim's new group is awaited.",
-                &["claim"],
-            ),
-            claims_known: register.gauge(
-                "claims_looked_after",
-                "1 when the grantors answered at this scrape, 0 when the claim gauges are old.",
-            ),
+            leases: LeaseMetrics::new(&register),
+            claims: ClaimMetrics::new(&register),
             build_info: register.gauges("build_info", "1, with the version.", &["version"]),
             registry: registry.clone(),
         };
-        metrics
-            .build_info
-            .with_label_values(&[crate::VERSION])
-            .set(1);
+        let version = [crate::VERSION];
+        metrics.build_info.with_label_values(&version).set(1);
         metrics
     }
 
@@ -188,25 +147,25 @@ impl Metrics {
 }
 
 /// Makes families in a registry. Names and labels are constants, so a clash is a bug of ours.
-struct Families<'a> {
+pub(crate) struct Families<'a> {
     registry: &'a Registry,
 }
 
 impl Families<'_> {
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    pub(crate) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         let family = IntCounterVec::new(options(name, help), labels).expect("a valid family");
         self.registered(family)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+    pub(crate) fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.registered(IntGauge::with_opts(options(name, help)).expect("a valid gauge"))
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    pub(crate) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.registered(IntGaugeVec::new(options(name, help), labels).expect("a valid family"))
     }
 
-    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    pub(crate) fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.registered(GaugeVec::new(options(name, help), labels).expect("a valid family"))
     }
 
@@ -215,32 +174,15 @@ impl Families<'_> {
         self.registered(HistogramVec::new(options, labels).expect("a valid family"))
     }
 
-    fn leases(&self) -> LeaseMetrics {
-        let datagrams = self.counters(
-            "lease_datagrams_total",
-            "Lease datagrams, by what became of them.",
-            &["result"],
-        );
-        let untold = IntCounter::with_opts(options(
-            "claim_notes_lost_total",
-            "Notes of the grantors for which the event log had no room.",
-        ));
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            let options = HistogramOpts::from(options(name, help)).buckets(buckets.to_vec());
-            self.registered(Histogram::with_opts(options).expect("a valid histogram"))
-        };
-        let answer = histogram(
-            "lease_answer_seconds",
-            "From taking a lease datagram to having sent what it caused.",
-            &ANSWER_BUCKETS,
-        );
-        let renewal = histogram(
-            "lease_renewal_interval_seconds",
-            "Between two renewals of one lease, as they arrive.",
-            &RENEWAL_BUCKETS,
-        );
-        let untold = self.registered(untold.expect("a valid counter"));
-        LeaseMetrics::new(&datagrams, untold, answer, renewal)
+    /// A family of one counter.
+    pub(crate) fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.registered(IntCounter::with_opts(options(name, help)).expect("a valid counter"))
+    }
+
+    /// A histogram without labels.
+    pub(crate) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let options = HistogramOpts::from(options(name, help)).buckets(buckets.to_vec());
+        self.registered(Histogram::with_opts(options).expect("a valid histogram"))
     }
 
     fn registered<T: prometheus::core::Collector + Clone + 'static>(&self, family: T) -> T {

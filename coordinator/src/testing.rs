@@ -4,13 +4,16 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::tls::{Expect, channel, pinned_channel};
 use hamesh_proto::v1;
 use hamesh_proto::v1::agents_client::AgentsClient;
+use hamesh_proto::v1::claims_client::ClaimsClient;
 use hamesh_proto::v1::enrolment_client::EnrolmentClient;
 use hamesh_proto::v1::operators_client::OperatorsClient;
 use tokio::net::TcpListener;
@@ -23,7 +26,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Dirs};
 use crate::init::{InitRequest, init};
 use crate::server::{Listeners, Parts, Running, start};
-use crate::store::{MemoryStore, Store};
+use crate::store::{
+    Listing, MemoryStore, Outcome, Revision, Span, Store, StoreError, StoreHealth, Txn, Watch,
+};
 
 /// The site of these tests.
 pub(crate) const YAML: &str = "\
@@ -102,6 +107,10 @@ impl TestSite {
 
     pub fn operator(&self, who: &LiveCredentials) -> OperatorsClient<Channel> {
         OperatorsClient::new(channel(self.running.api, who, Expect::Coordinator))
+    }
+
+    pub fn claims(&self, who: &LiveCredentials) -> ClaimsClient<Channel> {
+        ClaimsClient::new(channel(self.running.api, who, Expect::Coordinator))
     }
 
     pub fn enrolment(&self) -> EnrolmentClient<Channel> {
@@ -305,6 +314,18 @@ impl TestAgent {
         }
     }
 
+    /// Reads on until lease keys with so many peers come.
+    pub async fn lease_keys(&mut self, peers: usize) -> v1::LeaseKeys {
+        loop {
+            if let v1::coordinator_message::Kind::LeaseKeys(it) =
+                self.next().await.expect("the session goes on")
+                && it.peers.len() == peers
+            {
+                return it;
+            }
+        }
+    }
+
     /// Reads on until a key ring comes.
     pub async fn ring(&mut self) -> v1::GossipKeyRing {
         loop {
@@ -324,4 +345,65 @@ impl TestAgent {
             }
         }
     }
+}
+
+/// A store that can be silenced.
+#[derive(Debug, Default)]
+pub(crate) struct Silenced {
+    inner: MemoryStore,
+    pub silent: AtomicBool,
+}
+
+impl Silenced {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.silent.load(Ordering::Relaxed) {
+            let problem = "silenced".to_owned();
+            return Err(StoreError::Unavailable { problem });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Silenced {
+    async fn range(&self, span: &Span) -> Result<Listing, StoreError> {
+        self.check()?;
+        self.inner.range(span).await
+    }
+
+    async fn transact(&self, txn: Txn) -> Result<Outcome, StoreError> {
+        self.check()?;
+        self.inner.transact(txn).await
+    }
+
+    async fn watch(&self, span: Span, from: Revision) -> Result<Watch, StoreError> {
+        self.check()?;
+        self.inner.watch(span, from).await
+    }
+
+    async fn health(&self) -> Result<StoreHealth, StoreError> {
+        self.check()?;
+        self.inner.health().await
+    }
+}
+
+/// Admits an operator.
+pub(crate) async fn add_operator(
+    site: &TestSite,
+    name: &str,
+    access: v1::Access,
+) -> LiveCredentials {
+    let key = PrivateKey::generate();
+    let request = v1::AddOperatorRequest {
+        name: name.to_owned(),
+        access: access.into(),
+        csr_der: key.csr_der(),
+    };
+    let added = site
+        .admin()
+        .add_operator(request)
+        .await
+        .expect("added")
+        .into_inner();
+    credentials(key, added.bundle)
 }

@@ -48,7 +48,8 @@ pub async fn write(core: Arc<Core>, mut notes: mpsc::Receiver<Told>) {
             if let Some((_, reason)) = &happened.moved {
                 let labels = [happened.claim.as_str(), reason];
                 core.metrics
-                    .claim_transitions
+                    .claims
+                    .transitions
                     .with_label_values(&labels)
                     .inc();
             }

@@ -18,38 +18,32 @@ pub async fn keep(core: Arc<Core>) {
 }
 
 fn show(core: &Core, board: &Board) {
-    let metrics = &core.metrics;
-    metrics.claims_known.set(i64::from(board.looked_after()));
+    let metrics = &core.metrics.claims;
+    metrics.looked_after.set(i64::from(board.looked_after()));
     if !board.looked_after() {
         return;
     }
     // Claims and holders come and go: what is not so any more must not be shown for ever.
-    metrics.claim_holder.reset();
-    metrics.claim_held.reset();
-    metrics.claim_remaining.reset();
-    metrics.claim_paused.reset();
-    metrics.claim_awaited.reset();
+    metrics.holder.reset();
+    metrics.held.reset();
+    metrics.remaining.reset();
+    metrics.paused.reset();
+    metrics.awaited.reset();
     for status in board.statuses() {
         let claim = [status.claim.as_str()];
         let held = !status.holder.is_empty();
-        metrics
-            .claim_held
-            .with_label_values(&claim)
-            .set(i64::from(held));
+        metrics.held.with_label_values(&claim).set(i64::from(held));
         if held {
             let holder = [status.claim.as_str(), status.holder.as_str()];
-            metrics.claim_holder.with_label_values(&holder).set(1);
+            metrics.holder.with_label_values(&holder).set(1);
         }
         let remaining = Duration::from_millis(status.remaining_ms).as_secs_f64();
+        metrics.remaining.with_label_values(&claim).set(remaining);
         metrics
-            .claim_remaining
-            .with_label_values(&claim)
-            .set(remaining);
-        metrics
-            .claim_paused
+            .paused
             .with_label_values(&claim)
             .set(i64::from(status.paused));
         let awaited = i64::try_from(status.awaited.len()).unwrap_or(i64::MAX);
-        metrics.claim_awaited.with_label_values(&claim).set(awaited);
+        metrics.awaited.with_label_values(&claim).set(awaited);
     }
 }

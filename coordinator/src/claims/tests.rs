@@ -1,5 +1,8 @@
 //! The real thread on 127.0.0.1, and members that say what a test has them say.
 
+mod scripted;
+mod whole;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -7,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use hamesh_claims::grantor::Spec;
 use hamesh_claims::group::{Group, Record};
-use hamesh_claims::ids::{Epoch, GrantId, GroupVersion, NodeName, RequestId, Session};
+use hamesh_claims::ids::{Epoch, GrantId, GroupVersion, NodeName};
 use hamesh_claims::lease::Timing;
-use hamesh_claims::message::{
-    Answer, Health, HintKind, Request, Ruling, ToCoordinator, ToMember, Want,
-};
+use hamesh_claims::message::{HintKind, Ruling, ToMember, Want};
 use hamesh_claims::reason::Refusal;
 use hamesh_proto::ids::{ClaimId, NodeId};
-use hamesh_proto::leases::{Channel, Content};
+use hamesh_proto::leases::Channel;
 use hamesh_proto::spiffe::Principal;
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
+
+use scripted::Scripted;
 
 use super::keys::SessionKey;
 use super::moves::{MoveAsked, MoveError};
@@ -137,23 +140,7 @@ impl Bench {
             revision: Revision(1),
         }));
         self.settle();
-        let (own, other) = (
-            Principal::Agent(node(name)),
-            Principal::Coordinator(node("control-1")),
-        );
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        // How long one try may take; what is waited for is tried again.
-        let try_for = Duration::from_millis(500);
-        socket.set_read_timeout(Some(try_for)).expect("a timeout");
-        socket.connect(self.address).expect("an address");
-        Scripted {
-            name: NodeName::new(name),
-            socket,
-            channel: Channel::new(id, &secret, &own, &other, 1),
-            session: Session(session),
-            number: 0,
-            group: GroupVersion(1),
-        }
+        Scripted::new(name, (id, &secret), session, self.address)
     }
 
     fn counted(&self, result: &str) -> u64 {
@@ -170,89 +157,6 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         self.say(Command::Stop);
-    }
-}
-
-struct Scripted {
-    name: NodeName,
-    socket: UdpSocket,
-    channel: Channel,
-    session: Session,
-    number: u64,
-    group: GroupVersion,
-}
-
-impl Scripted {
-    fn request(&mut self, want: Want) -> Content {
-        self.number += 1;
-        let request = Request {
-            from: self.name.clone(),
-            id: RequestId {
-                session: self.session,
-                number: self.number,
-            },
-            seen: Epoch::default(),
-            group: self.group,
-            health: Health::Healthy,
-            want,
-        };
-        Content::ToCoordinator(vec![(claim(), ToCoordinator::Request(request))])
-    }
-
-    fn sealed(&mut self, want: Want) -> Vec<u8> {
-        let content = self.request(want);
-        self.channel.seal(&content.encode())
-    }
-
-    fn send(&self, datagram: &[u8]) {
-        self.socket.send(datagram).expect("sent");
-    }
-
-    /// The next message, if one comes in time.
-    fn hear(&mut self) -> Option<ToMember> {
-        let mut buffer = [0; 9000];
-        let length = self.socket.recv(&mut buffer).ok()?;
-        let opened = self
-            .channel
-            .open(&buffer[..length])
-            .expect("sealed for this member");
-        let Content::ToMember(mut messages) = Content::decode(&opened).expect("understood") else {
-            panic!("a coordinator speaks to members");
-        };
-        messages.pop().map(|(_, message)| message)
-    }
-
-    /// The answer to this request, whatever else comes before it.
-    fn ask(&mut self, want: Want) -> Option<Answer> {
-        let datagram = self.sealed(want);
-        self.send(&datagram);
-        loop {
-            if let ToMember::Answer(answer) = self.hear()?
-                && answer.id.number == self.number
-            {
-                return Some(answer);
-            }
-        }
-    }
-
-    /// Asks until it is ruled as wanted.
-    fn until<T>(&mut self, want: &Want, wanted: impl Fn(&Ruling) -> Option<T>) -> T {
-        let deadline = Instant::now() + GENEROUS;
-        loop {
-            let answer = self.ask(want.clone());
-            if let Some(found) = answer.as_ref().and_then(|answer| wanted(&answer.ruling)) {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "the last answer: {answer:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn granted(&mut self, want: &Want) -> GrantId {
-        self.until(want, |ruling| match ruling {
-            Ruling::Granted { grant, .. } => Some(*grant),
-            _ => None,
-        })
     }
 }
 

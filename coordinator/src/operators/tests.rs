@@ -1,37 +1,18 @@
 //! Operators over real mutual TLS: who may do what, plans, applies, and the event log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use hamesh_proto::credentials::{LiveCredentials, PrivateKey};
+use hamesh_proto::credentials::PrivateKey;
 use hamesh_proto::v1;
 use tonic::Code;
 
-use crate::store::{
-    Listing, MemoryStore, Outcome, Revision, Span, Store, StoreError, StoreHealth, Txn, Watch,
-};
-use crate::testing::{GENEROUS, TestSite, YAML, credentials};
+use crate::store::Store;
+use crate::testing::{GENEROUS, Silenced, TestSite, YAML, add_operator, credentials};
 
 fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> Code {
     result.expect_err("it must be refused").code()
-}
-
-async fn add(site: &TestSite, name: &str, access: v1::Access) -> LiveCredentials {
-    let key = PrivateKey::generate();
-    let request = v1::AddOperatorRequest {
-        name: name.to_owned(),
-        access: access.into(),
-        csr_der: key.csr_der(),
-    };
-    let added = site
-        .admin()
-        .add_operator(request)
-        .await
-        .expect("added")
-        .into_inner();
-    credentials(key, added.bundle)
 }
 
 fn renamed(from: &str, to: &str) -> String {
@@ -57,7 +38,7 @@ async fn newest_event(site: &TestSite) -> u64 {
 #[tokio::test]
 async fn a_viewer_looks_at_everything() {
     let site = TestSite::start().await;
-    let viewer = add(&site, "bob", v1::Access::Viewer).await;
+    let viewer = add_operator(&site, "bob", v1::Access::Viewer).await;
     let mut client = site.operator(&viewer);
     let plan = v1::PlanSiteRequest {
         yaml: renamed("k8s-worker", "database"),
@@ -84,7 +65,7 @@ async fn a_viewer_looks_at_everything() {
 #[tokio::test]
 async fn a_viewer_changes_nothing() {
     let site = TestSite::start().await;
-    let viewer = add(&site, "bob", v1::Access::Viewer).await;
+    let viewer = add_operator(&site, "bob", v1::Access::Viewer).await;
     let mut client = site.operator(&viewer);
     let before = newest_event(&site).await;
     let node = "node-1".to_owned();
@@ -119,7 +100,7 @@ async fn a_viewer_changes_nothing() {
 #[tokio::test]
 async fn a_removed_operator_is_refused_at_once_and_stays_so_when_the_name_is_given_anew() {
     let site = TestSite::start().await;
-    let first = add(&site, "bob", v1::Access::Viewer).await;
+    let first = add_operator(&site, "bob", v1::Access::Viewer).await;
     let mut client = site.operator(&first);
     client.status(v1::StatusRequest {}).await.expect("looks");
     let follow = v1::EventsRequest {
@@ -139,7 +120,7 @@ async fn a_removed_operator_is_refused_at_once_and_stays_so_when_the_name_is_giv
         Code::Unauthenticated
     );
     assert_eq!(end(&mut followed).await.code(), Code::Unauthenticated);
-    let second = add(&site, "bob", v1::Access::Admin).await;
+    let second = add_operator(&site, "bob", v1::Access::Admin).await;
     assert_eq!(
         code(client.status(v1::StatusRequest {}).await),
         Code::Unauthenticated
@@ -153,7 +134,7 @@ async fn a_removed_operator_is_refused_at_once_and_stays_so_when_the_name_is_giv
 #[tokio::test]
 async fn agents_are_told_to_refuse_the_certificates_of_a_removed_operator() {
     let site = TestSite::start().await;
-    let bob = add(&site, "bob", v1::Access::Viewer).await;
+    let bob = add_operator(&site, "bob", v1::Access::Viewer).await;
     let agent = site.enrol("node-1").await;
     let mut session = site.session(&agent).await;
     let before = session.assignment().await;
@@ -172,7 +153,7 @@ async fn agents_are_told_to_refuse_the_certificates_of_a_removed_operator() {
 #[tokio::test]
 async fn the_last_admin_cannot_be_removed() {
     let site = TestSite::start().await;
-    add(&site, "bob", v1::Access::Viewer).await;
+    add_operator(&site, "bob", v1::Access::Viewer).await;
     let request = v1::RemoveOperatorRequest {
         name: "ada".to_owned(),
     };
@@ -379,52 +360,12 @@ async fn a_certificate_that_ran_out_ends_a_followed_log_and_is_refused_on_a_stan
     assert_eq!(code(refused), Code::Unauthenticated);
 }
 
-/// A store that can be silenced.
-#[derive(Debug, Default)]
-struct Silenced {
-    inner: MemoryStore,
-    silent: AtomicBool,
-}
-
-impl Silenced {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.silent.load(Ordering::Relaxed) {
-            let problem = "silenced".to_owned();
-            return Err(StoreError::Unavailable { problem });
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for Silenced {
-    async fn range(&self, span: &Span) -> Result<Listing, StoreError> {
-        self.check()?;
-        self.inner.range(span).await
-    }
-
-    async fn transact(&self, txn: Txn) -> Result<Outcome, StoreError> {
-        self.check()?;
-        self.inner.transact(txn).await
-    }
-
-    async fn watch(&self, span: Span, from: Revision) -> Result<Watch, StoreError> {
-        self.check()?;
-        self.inner.watch(span, from).await
-    }
-
-    async fn health(&self) -> Result<StoreHealth, StoreError> {
-        self.check()?;
-        self.inner.health().await
-    }
-}
-
 #[tokio::test]
 async fn while_the_store_is_silent_operators_see_what_was_last_known_and_change_nothing() {
     let store = Arc::new(Silenced::default());
     let site = TestSite::start_on(Arc::clone(&store) as Arc<dyn Store>).await;
-    let bob = add(&site, "bob", v1::Access::Viewer).await;
-    let gone = add(&site, "eve", v1::Access::Viewer).await;
+    let bob = add_operator(&site, "bob", v1::Access::Viewer).await;
+    let gone = add_operator(&site, "eve", v1::Access::Viewer).await;
     let request = v1::RemoveOperatorRequest {
         name: "eve".to_owned(),
     };

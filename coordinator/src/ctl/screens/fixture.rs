@@ -127,7 +127,10 @@ pub(super) fn healthy() -> v1::SiteStatus {
         ("node-1", ""),
     ];
     v1::SiteStatus {
-        claims: Vec::new(),
+        claims: vec![
+            held("vip/edge", "haproxy-ext-1"),
+            held("vip/internal", "haproxy-int-2"),
+        ],
         site: "thirteen".into(),
         coordinator: "control-1".into(),
         coordinator_version: "0.1.0".into(),
@@ -207,6 +210,8 @@ pub(super) fn troubled() -> v1::SiteStatus {
         state: state.into(),
         ..Default::default()
     };
+    status.nodes[0].drained = true;
+    status.claims = troubled_claims();
     status.nodes.extend([
         dead,
         suspect,
@@ -215,4 +220,108 @@ pub(super) fn troubled() -> v1::SiteStatus {
         bare("database-3", v1::NodeState::Unknown),
     ]);
     status
+}
+
+pub(super) fn held(claim: &str, holder: &str) -> v1::ClaimStatus {
+    v1::ClaimStatus {
+        claim: claim.into(),
+        addresses: vec!["192.168.30.130".into()],
+        holder: holder.into(),
+        grant: "1.7#3".into(),
+        since_unix_ms: NOW - 3 * 3600 * SECOND,
+        remaining_ms: 312,
+        ttl_ms: 350,
+        reason: format!("an operator asked for {holder}"),
+        part: v1::ClaimPart::Holding.into(),
+        ..Default::default()
+    }
+}
+
+/// Everything that can be wrong with claims.
+pub(super) fn troubled_claims() -> Vec<v1::ClaimStatus> {
+    let vacant = v1::ClaimStatus {
+        holder: String::new(),
+        grant: String::new(),
+        remaining_ms: 0,
+        paused: true,
+        reason: "the lease of a ran out; b is drained".into(),
+        awaited: vec!["node-2".into()],
+        ..held("vip/a", "")
+    };
+    let kept = v1::ClaimStatus {
+        keeps: "is failed, and no other is better".into(),
+        duplicate_macs: vec!["02:00:00:00:00:99".into()],
+        ..held("vip/b", "node-3")
+    };
+    let moving = v1::ClaimStatus {
+        moving: "the holder is drained".into(),
+        ..held("vip/c", "haproxy-ext-1")
+    };
+    let part = |claim: &str, part: v1::ClaimPart| v1::ClaimStatus {
+        part: part.into(),
+        ..held(claim, "node-1")
+    };
+    let (alone, glass) = (v1::ClaimPart::HoldingAlone, v1::ClaimPart::BreakGlass);
+    vec![
+        vacant,
+        kept,
+        moving,
+        part("vip/d", alone),
+        part("vip/e", glass),
+    ]
+}
+
+pub(super) fn explained() -> v1::ClaimExplanation {
+    let candidate = |node: &str, health: &str, why_not: &str| v1::Candidate {
+        node: node.into(),
+        health: health.into(),
+        why_not: why_not.into(),
+        ..Default::default()
+    };
+    let moved = |ago_s: u64, from: &str, to: &str, reason: &str| v1::ClaimMove {
+        at_unix_ms: NOW - ago_s * SECOND,
+        from: from.into(),
+        to: to.into(),
+        reason: reason.into(),
+    };
+    v1::ClaimExplanation {
+        status: Some(held("vip/edge", "haproxy-ext-1")),
+        candidates: vec![
+            v1::Candidate {
+                holds: true,
+                ..candidate("haproxy-ext-1", "healthy", "")
+            },
+            candidate("haproxy-ext-2", "healthy", ""),
+            v1::Candidate {
+                health_reason: "process haproxy.service: not running".into(),
+                ..candidate(
+                    "haproxy-ext-3",
+                    "failed",
+                    "is failed, and haproxy-ext-2 is better",
+                )
+            },
+            candidate("haproxy-ext-4", "", "was never heard"),
+        ],
+        moves: vec![
+            moved(
+                10_800,
+                "haproxy-ext-2",
+                "haproxy-ext-1",
+                "an operator asked for haproxy-ext-1",
+            ),
+            moved(
+                90_000,
+                "",
+                "haproxy-ext-2",
+                "the lease of haproxy-ext-1 ran out",
+            ),
+            moved(
+                90_002,
+                "haproxy-ext-1",
+                "",
+                "the lease of haproxy-ext-1 ran out",
+            ),
+        ],
+        group_version: 2,
+    }
 }

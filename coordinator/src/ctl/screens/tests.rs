@@ -5,15 +5,18 @@ use std::path::Path;
 
 use hamesh_proto::v1;
 
-use super::fixture::{DAY, NOW, SECOND, healthy, id, some_events, troubled};
+use super::fixture::{
+    DAY, NOW, SECOND, explained, healthy, id, some_events, troubled, troubled_claims,
+};
 use super::*;
 use crate::ctl::failure::{Failure, Told};
 use crate::ctl::output::{json, yaml};
 use crate::ctl::paint::Look;
 use crate::ctl::time::Moment;
 use crate::ctl::views::{
-    AppliedView, ContextView, EventView, GenerationView, NodeView, OperatorView, PlanView,
-    RemovedView, RotationView, SiteView, StatusView, TokenCreatedView, TokenView,
+    AppliedView, ClaimView, ContextView, DrainedView, EventView, ExplanationView, GenerationView,
+    MovedView, NodeView, OperatorView, PlanView, RemovedView, RotationView, SiteView, StatusView,
+    TokenCreatedView, TokenView,
 };
 
 const PLAIN: Look = Look {
@@ -111,6 +114,57 @@ fn one_node_in_every_form() {
 
 fn node_screen(node: &NodeView, site: &StatusView) -> String {
     super::node(node, site, Moment(NOW), PLAIN)
+}
+
+#[test]
+fn claims_and_why_one_is_where_it_is() {
+    let all = troubled_claims()
+        .into_iter()
+        .map(ClaimView::from)
+        .collect::<Vec<_>>();
+    golden("claims.txt", &claims(&all, Moment(NOW), false, PLAIN));
+    golden("claims-wide.txt", &claims(&all, Moment(NOW), true, PLAIN));
+    golden("claims.json", &json(&all));
+    golden("claims-none.txt", &claims(&[], Moment(NOW), false, PLAIN));
+    let one = ExplanationView::from(explained());
+    golden("explain.txt", &explanation(&one, Moment(NOW), PLAIN));
+    golden("explain.json", &json(&one));
+    golden("explain.yaml", &yaml(&one));
+    let worst = v1::ClaimExplanation {
+        status: troubled_claims().into_iter().next(),
+        ..Default::default()
+    };
+    let worst = ExplanationView::from(worst);
+    golden(
+        "explain-vacant.txt",
+        &explanation(&worst, Moment(NOW), PLAIN),
+    );
+}
+
+#[test]
+fn a_move_and_a_drain_say_what_they_came_to() {
+    let view = |took_us| MovedView {
+        claim: "vip/edge".into(),
+        holder: Some("haproxy-ext-2".into()),
+        took_us,
+    };
+    golden("moved.txt", &(moved(&view(4_270)) + &moved(&view(0))));
+    golden("moved.json", &json(&view(4_270)));
+    let view = |drained, changed| DrainedView {
+        node: "haproxy-ext-1".into(),
+        drained,
+        changed,
+        claims: vec![ClaimView::from(explained().status.expect("a claim"))],
+    };
+    golden(
+        "drained.txt",
+        &drained(&view(true, true), Moment(NOW), PLAIN),
+    );
+    golden(
+        "undrained.txt",
+        &drained(&view(false, false), Moment(NOW), PLAIN),
+    );
+    golden("drained.json", &json(&view(true, true)));
 }
 
 #[test]
