@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`membership`] | who is there: deaths, returns, cuts, losses |
 //! | [`coordinator`] | the coordinator and its store, restarted, killed and gone |
+//! | [`moves`] | claims as operators see and move them |
 //! | [`identity`] | who may come in, and who no longer |
 //! | [`desired`] | documents, generations, keys, access |
 //! | [`disks`] | full disks |
@@ -21,6 +22,7 @@ pub mod identity;
 pub mod kernels;
 pub mod lab;
 pub mod membership;
+pub mod moves;
 pub mod observe;
 pub mod packages;
 
@@ -108,6 +110,23 @@ pub const ALL: &[Scenario] = &[
         "without a coordinator agents gossip and start",
         coordinator::gone,
     ),
+    on_whole(
+        "each claim is held by one node and could be by another",
+        moves::held,
+    ),
+    on_whole("a claim says why it is where it is", moves::explained),
+    on_whole("a claim moves where an operator asks", moves::moved),
+    on_whole("a drained node holds nothing", moves::drained),
+    on_whole("a paused claim does not move", moves::paused),
+    on_whole(
+        "a restart of the coordinator moves no claim",
+        moves::coordinator_restarted,
+    ),
+    on_whole(
+        "without a coordinator no claim moves",
+        moves::coordinator_gone,
+    ),
+    on_whole("without the store no claim moves", moves::store_gone),
     on_whole(
         "every error of a document is told with its line",
         desired::bad_documents,

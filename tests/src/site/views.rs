@@ -50,6 +50,67 @@ pub struct Node {
     pub certificate_expires: Option<String>,
     /// When its agent started.
     pub agent_started: Option<String>,
+    /// Whether it is to hold no claim.
+    pub drained: bool,
+}
+
+/// `coordctl claims`
+#[derive(Debug, Clone, Deserialize)]
+pub struct Claim {
+    /// Its name.
+    pub claim: String,
+    /// What it stands for.
+    pub addresses: Vec<String>,
+    /// "held", "moving", "alone", "break-glass" or "vacant".
+    pub state: String,
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// Whether nothing of it moves by itself.
+    pub paused: bool,
+}
+
+/// `coordctl explain`
+#[derive(Debug, Clone, Deserialize)]
+pub struct Explanation {
+    /// What it stands for.
+    pub addresses: Vec<String>,
+    /// As of a [`Claim`].
+    pub state: String,
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// Who may hold it.
+    pub candidates: Vec<Candidate>,
+    /// Where it was, the newest first.
+    pub moves: Vec<ClaimMove>,
+}
+
+/// A node that may hold a claim.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Candidate {
+    /// Its name.
+    pub node: String,
+    /// Whether it holds the claim.
+    pub holds: bool,
+    /// Why it could not take it now.
+    pub why_not: Option<String>,
+}
+
+/// A move of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ClaimMove {
+    /// Who held it before.
+    pub from: Option<String>,
+    /// Who held it then.
+    pub to: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// `coordctl move`
+#[derive(Debug, Clone, Deserialize)]
+pub struct Moved {
+    /// Where it is.
+    pub holder: Option<String>,
 }
 
 /// `coordctl token list`

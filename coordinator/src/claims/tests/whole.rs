@@ -205,7 +205,12 @@ async fn a_restarted_coordinator_moves_nothing_and_keeps_what_operators_asked_fo
     whole.site = whole.site.restart().await;
     let (a, b) = (a.stop(), b.stop());
     let _players = whole.play([Some(a), Some(b)]).await;
-    whole.until_held().await;
+    let held = |seen: &v1::ClaimExplanation| {
+        let status = seen.status.as_ref();
+        status.is_some_and(|it| !it.holder.is_empty())
+    };
+    // Nobody else could take it: it is paused.
+    whole.until("held", held).await;
     let after = whole.explain().await;
     assert_eq!(after.moves, before.moves);
     let (before, after) = (before.status.expect("one"), after.status.expect("one"));
