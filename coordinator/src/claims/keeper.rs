@@ -152,7 +152,7 @@ impl Keeper {
                     return false;
                 }
                 Err(problem) if !told => {
-                    tracing::warn!(%problem, CLAIM = %claim, "a claim's record waits to be written");
+                    tracing::warn!(%problem, CLAIM = %claim, "a record waits to be written");
                     told = true;
                 }
                 Err(_) => {}

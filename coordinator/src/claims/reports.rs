@@ -152,7 +152,7 @@ async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<News>) {
             .change(format!("agent/{node}"))
             .event(kind, Some(&node), text);
         while let Err(problem) = core.ledger.commit(change.clone()).await {
-            tracing::warn!(%problem, AGENT = %node, "an agent's word on a claim waits for the store");
+            tracing::warn!(%problem, AGENT = %node, "an agent's word on a claim waits");
             tokio::time::sleep(PAUSE).await;
         }
     }
