@@ -211,7 +211,7 @@ impl fmt::Display for Ineligible {
             Self::KnowsGroup(version) => write!(f, "knows the group as of {version}"),
             Self::Drained => f.write_str("is drained"),
             Self::Declines(why) => why.fmt(f),
-            Self::Silent(span) => write!(f, "has been silent for {span:?}"),
+            Self::Silent(span) => write!(f, "has been silent for {span:.1?}"),
             Self::NeverHeard => f.write_str("was never heard"),
             Self::Outranked(health, by) => write!(f, "is {health}, and {by} is better"),
             Self::Paused => f.write_str("was not the last holder, and the claim is paused"),
