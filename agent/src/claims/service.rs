@@ -107,7 +107,8 @@ impl Service {
         Ok(Thread { orders, words })
     }
 
-    /// How well the node could serve each claim. One that the checks do not know yet is not healthy.
+    /// How well the node could serve each claim. One that the checks do not know yet is not
+    /// healthy.
     fn judged(&self) -> BTreeMap<ClaimId, Judged> {
         let reports = self.health.borrow();
         let assignment = self.assignment.borrow();

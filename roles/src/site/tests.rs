@@ -235,7 +235,10 @@ fn any_kind() -> impl Strategy<Value = CheckKind> {
 prop_compose! {
     fn any_check()(
         kind in any_kind(),
-        every in prop_oneof![Just(DEFAULT_EVERY), (100..=3_600_000u64).prop_map(Duration::from_millis)],
+        every in prop_oneof![
+            Just(DEFAULT_EVERY),
+            (100..=3_600_000u64).prop_map(Duration::from_millis)
+        ],
         timeout in option::of(0..=3_600_000u64),
         rise in 1..=100u32,
         fall in 1..=100u32,

@@ -196,7 +196,8 @@ fn idle_figures(lab: &Lab, node: &str, idle: Duration) -> Result<Vec<(String, f6
         "pids=\"hamesh-agent=$(systemctl show -P MainPID hamesh-agent) \
          serf=$(systemctl show -P MainPID {serf}) \
          node-exporter=$(systemctl show -P MainPID prometheus-node-exporter)\"; \
-         run() {{ cat /proc/$1/task/*/schedstat | awk '{{n += $1}} END {{printf \"%.0f\", n}}'; }}; \
+         run() {{ cat /proc/$1/task/*/schedstat | \
+         awk '{{n += $1}} END {{printf \"%.0f\", n}}'; }}; \
          for p in $pids; do eval \"before_${{p#*=}}=$(run ${{p#*=}})\"; done; \
          i=0; while [ $i -lt {scrapes} ]; do sleep 15; i=$((i+1)); \
          curl -s --unix-socket /run/hamesh-agent/agent.sock http://localhost/metrics >/dev/null; \
