@@ -67,6 +67,8 @@ enum Step {
     Pause,
     /// The next tick begins.
     Tick,
+    /// This node is cut off from the coordinators.
+    Cut(usize),
     /// The agent of this node dies and starts again.
     Crash { node: usize, forgets: bool },
     /// This node is asked to give the claim back.
@@ -149,6 +151,9 @@ impl Site {
 
     fn faults(&self, world: &World, steps: &mut Vec<Step>) {
         let (bounds, spent) = (&self.0, &world.spent);
+        if spent.cuts < bounds.cuts {
+            steps.extend((0..NODES).filter(|n| !world.nodes[*n].cut).map(Step::Cut));
+        }
         if spent.crashes < bounds.crashes {
             for node in 0..NODES {
                 let crash = |forgets| Step::Crash { node, forgets };
@@ -177,6 +182,7 @@ impl Site {
         let kind = match &step {
             Step::Late { .. } => Some(&mut spent.late),
             Step::Pause => Some(&mut spent.pauses),
+            Step::Cut(_) => Some(&mut spent.cuts),
             Step::Crash { .. } => Some(&mut spent.crashes),
             Step::Depose { .. } => Some(&mut spent.depositions),
             Step::GiveBack(_) => Some(&mut spent.give_backs),
@@ -208,10 +214,12 @@ impl Site {
             }
             Step::Wake => world.wake(bounds),
             Step::Pause => world.pause(),
+            Step::Cut(node) => world.nodes[node].cut = true,
             Step::Tick => {
                 world.pass(bounds);
                 if self.calm(world) {
                     world.late.clear();
+                    world.nodes.iter_mut().for_each(|node| node.cut = false);
                 }
             }
             Step::Crash { node, forgets } => world.crash(node, forgets, bounds),

@@ -48,6 +48,15 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     world.run()
 }
 
+/// Runs one seed of a site whose coordinators all stop for forty seconds, ten of its long promises,
+/// while agents are restarted, holders' too. Nothing may move, or break off.
+#[must_use]
+pub fn run_outage(seed: u64, options: Options) -> Outcome {
+    let mut world = World::new(seed, options);
+    faults::schedule_outage(&mut world);
+    world.run()
+}
+
 /// The first of `seeds` that shows a violation.
 #[must_use]
 pub fn first_violation(rules: Rules, seeds: std::ops::Range<u64>) -> Option<(u64, String)> {

@@ -12,6 +12,7 @@ const TWO_OF_ANY: Bounds = Bounds {
     faults: 2,
     late: 2,
     pauses: 1,
+    cuts: 1,
     crashes: 1,
     depositions: 1,
     leaders: 2,

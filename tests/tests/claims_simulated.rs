@@ -1,14 +1,15 @@
-//! The claims core in the simulated site: safe and live in every seed tried, and not by luck.
+//! The claims core in the simulated site: safe and live in every seed tried.
 //!
+//! That this can fail is shown in `claims_mutations.rs`.
 //! `./tests/sim --seeds N` tries more seeds; `./tests/sim --seed S` replays one with its trace.
 
-use hamesh_claims::{Rule, Rules};
-use hamesh_tests::sim::{Options, first_violation, run};
+use hamesh_claims::Rules;
+use hamesh_tests::sim::{Options, run, run_outage};
 
 /// Seeds tried with every rule kept.
 const SEEDS: u64 = 300;
-/// Seeds in which a broken rule must show. It takes the first that does.
-const SEARCHED: u64 = 1500;
+/// Seeds of an outage of all coordinators.
+const OUTAGES: u64 = 100;
 
 #[test]
 fn no_seed_shows_two_holders_or_a_mended_site_without_a_holder() {
@@ -50,25 +51,17 @@ fn one_seed_is_one_run() {
 }
 
 #[test]
-fn the_simulation_shows_the_harm_of_breaking_a_rule() {
-    for rule in [
-        Rule::HolderCountsFromSend,
-        Rule::GrantorAddsMargin,
-        Rule::FreshAnswersOnly,
-        Rule::GiveBackDropsEarlier,
-        Rule::StartUpWait,
-        Rule::ActAfterExpiry,
-        Rule::LeaderStopsInTime,
-        Rule::PromisesOfAll,
-        Rule::PromisedRefusesGrants,
-        Rule::PromisePersistedFirst,
-        Rule::ReleaseEndsReliance,
-        Rule::FenceClosesFirst,
-        Rule::ConsentAfterPromise,
-        Rule::EvictionNeedsMajority,
-    ] {
-        let found = first_violation(Rules::without(rule), 1..SEARCHED);
-        let (seed, what) = found.unwrap_or_else(|| panic!("{rule:?} can be broken unseen"));
-        println!("without {rule:?}, seed {seed}: {what}");
+fn nothing_moves_when_agents_restart_while_no_coordinator_answers() {
+    let options = Options {
+        rules: Rules::all(),
+        traced: false,
+    };
+    let mut alone = 0;
+    for seed in 1..=OUTAGES {
+        let outcome = run_outage(seed, options);
+        assert_eq!(outcome.violation, None, "seed {seed} of the outage");
+        alone += outcome.alone;
     }
+    println!("{OUTAGES} outages: {alone} times alone");
+    assert!(alone >= 3 * OUTAGES, "every claim was kept by promises");
 }

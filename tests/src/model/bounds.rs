@@ -19,6 +19,8 @@ pub struct Bounds {
     pub late: u8,
     /// Agents that are stopped for longer than a lease.
     pub pauses: u8,
+    /// Nodes that hear no coordinator, nor are heard, until all is calm; they hear each other.
+    pub cuts: u8,
     /// Agents that die and start again, with their memory or without it.
     pub crashes: u8,
     /// Whether a crashed agent may have lost its memory.
@@ -45,6 +47,7 @@ impl Bounds {
         faults: 0,
         late: 0,
         pauses: 0,
+        cuts: 0,
         crashes: 0,
         forgetful: true,
         depositions: 0,

@@ -13,7 +13,7 @@ use hamesh_claims::group::{Group, Record};
 use hamesh_claims::ids::{BootId, Epoch, GroupVersion, NodeName, Session};
 use hamesh_claims::lease::Timing;
 use hamesh_claims::member::{Action, Durable, Event, RunMemory, Start};
-use hamesh_claims::message::{Health, Hint, HintKind, ToMember};
+use hamesh_claims::message::{Health, Hint, HintKind, ToCoordinator, ToMember};
 use hamesh_claims::reason::MoveReason;
 use hamesh_claims::{Grantor, Member, Moment};
 
@@ -49,6 +49,8 @@ pub struct Node {
     fence_until: u64,
     session: u64,
     asleep_until: u64,
+    /// Whether it is cut off from the coordinators.
+    pub cut: bool,
     /// What came while its agent was stopped.
     queue: Vec<Arc<Message>>,
 }
@@ -62,6 +64,8 @@ pub struct Spent {
     pub late: u8,
     /// Agents that were stopped.
     pub pauses: u8,
+    /// Nodes that were cut off from the coordinators.
+    pub cuts: u8,
     /// Agents that died.
     pub crashes: u8,
     /// Leaders that died or were stopped.
@@ -126,6 +130,7 @@ impl World {
                 fence_until: 0,
                 session: 1,
                 asleep_until: 0,
+                cut: false,
                 queue: Vec::new(),
             }
         };
@@ -199,6 +204,8 @@ impl World {
     /// A message arrives; one for the coordinators at `to`, or at both.
     pub fn deliver(&mut self, message: &Message, to: Option<usize>, bounds: &Bounds) {
         match message {
+            Message::Up(ToCoordinator::Request(it)) if self.nodes[index(&it.from)].cut => {}
+            Message::Down(n, _) if self.nodes[*n].cut => {}
             Message::Up(it) => {
                 for who in 0..self.grantors.len() {
                     if to.is_none_or(|to| to == who) {

@@ -253,7 +253,8 @@ impl World {
         let mut at = self.now;
         for action in actions {
             self.trace(|| format!("control-{who} {}   -> {action:?}", title(claim)));
-            if self.now < super::world::STORM && self.rng.u32(0..5000) == 0 {
+            let stalls = self.stalls && self.now < super::world::STORM;
+            if stalls && self.rng.u32(0..5000) == 0 {
                 at += self.rng.u64(0..2500) * MS;
             }
             match action {

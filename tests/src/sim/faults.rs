@@ -7,7 +7,7 @@ use hamesh_claims::message::Health;
 use super::clock::MS;
 use super::coordinator::Command;
 use super::network::Weather;
-use super::site::{CLAIMS, COORDINATORS, NODES, TRIO, WORKER, name, timing};
+use super::site::{CLAIMS, COORDINATORS, NODES, TRIO, WORKER, name, timing, title};
 use super::world::{STORM, What, World};
 
 /// Something that goes wrong, is done by an operator, or is mended.
@@ -49,6 +49,12 @@ pub enum Fault {
     Ttl(usize, u64),
     /// The claim goes back to its preferred node, or no longer.
     FailBack(usize, bool),
+    /// The agent dies and starts again: soon, if it holds something.
+    Restart(usize),
+    /// Whoever holds now shall hold without a break until this is looked at again.
+    Mark,
+    /// It is looked at.
+    Unmoved,
     /// All of this is over.
     Mend,
 }
@@ -71,6 +77,24 @@ pub fn schedule(world: &mut World) {
     for second in 0..8 {
         world.at(STORM + second * 1000 * MS, What::Fault(Fault::Mend));
     }
+}
+
+/// Draws the restarts of agents while no coordinator answers for most of a run.
+pub fn schedule_outage(world: &mut World) {
+    let mut rng = world.rng.fork();
+    world.stalls = false;
+    world.at(6000 * MS, What::Fault(Fault::Mark));
+    for who in 0..COORDINATORS {
+        let fault = Fault::KillCoordinator(who, 40_000 * MS);
+        world.at(7000 * MS, What::Fault(fault));
+    }
+    for restart in 0..11 {
+        let node = rng.usize(0..NODES);
+        let at = (11_000 + 3000 * restart) * MS;
+        world.at(at, What::Fault(Fault::Restart(node)));
+    }
+    world.at(44_000 * MS, What::Fault(Fault::Unmoved));
+    world.at(54_000 * MS, What::Fault(Fault::Unmoved));
 }
 
 fn draw(rng: &mut Rng, calm: bool) -> Fault {
@@ -192,7 +216,37 @@ impl World {
                 let patience = wanted.then(|| std::time::Duration::from_secs(1));
                 self.configure(claim, |spec| spec.fail_back = patience);
             }
+            Fault::Restart(node) => self.restart(node),
+            Fault::Mark => {
+                let holder = |claim: usize| self.fences[claim].holder_since(self.now);
+                self.marked = (0..CLAIMS).map(holder).collect();
+            }
+            Fault::Unmoved => self.check_unmoved(),
             Fault::Mend => self.mend(),
+        }
+    }
+
+    fn restart(&mut self, node: usize) {
+        let holds = self
+            .fences
+            .iter()
+            .any(|it| it.holder(self.now) == Some(node));
+        // A lease outlives the one, a long promise the other.
+        let longest = if holds { 200 } else { 2500 };
+        let span = self.rng.u64(20..longest) * MS;
+        self.fault(Fault::Kill(node, span));
+    }
+
+    fn check_unmoved(&mut self) {
+        for claim in 0..CLAIMS {
+            let (was, is) = (
+                self.marked[claim],
+                self.fences[claim].holder_since(self.now),
+            );
+            if was.is_none() || was != is {
+                let claim = title(claim);
+                self.violation(format!("{claim} moved or broke off: {was:?}, now {is:?}"));
+            }
         }
     }
 

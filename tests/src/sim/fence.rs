@@ -45,6 +45,11 @@ impl Fences {
             .position(|fence| fence.from <= at && at < fence.until)
     }
 
+    /// Who could be answering at `at`, and since when without a break.
+    pub fn holder_since(&self, at: u64) -> Option<(usize, u64)> {
+        self.holder(at).map(|node| (node, self.0[node].from))
+    }
+
     /// Whether the fence of `node` is open at `at` or will be.
     pub fn open_after(&self, node: usize, at: u64) -> bool {
         self.0[node].until > at && self.0[node].from < self.0[node].until

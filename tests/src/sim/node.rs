@@ -28,6 +28,8 @@ pub struct Machine {
     members: Vec<Option<Member>>,
     disks: Vec<Durable>,
     memories: Vec<Option<RunMemory>>,
+    /// When the last write to each disk is done: they are done one after the other.
+    written: Vec<u64>,
     wakes: Vec<u64>,
 }
 
@@ -44,6 +46,7 @@ impl Machine {
             members: vec![None; CLAIMS],
             disks: vec![Durable::default(); CLAIMS],
             memories: vec![None; CLAIMS],
+            written: vec![0; CLAIMS],
             wakes: vec![u64::MAX; CLAIMS],
         }
     }
@@ -145,7 +148,7 @@ impl World {
         let mut at = self.now;
         for action in actions {
             self.trace(|| format!("node-{node} {}      -> {action:?}", title(claim)));
-            if self.now < STORM && self.rng.u32(0..2000) == 0 {
+            if self.stalls && self.now < STORM && self.rng.u32(0..2000) == 0 {
                 at += self.rng.u64(0..700) * MS;
             }
             match action {
@@ -180,7 +183,9 @@ impl World {
                     self.machines[node].memories[claim] = Some(memory);
                 }
                 Action::Store(disk) => {
-                    let done = at + self.rng.u64(MS..60 * MS);
+                    let written = &mut self.machines[node].written[claim];
+                    let done = at.max(*written) + self.rng.u64(MS..60 * MS);
+                    *written = done;
                     let run = Some(self.machines[node].run);
                     self.at(done, What::Member(node, claim, run, Event::Stored(disk)));
                 }

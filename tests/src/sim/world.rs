@@ -78,6 +78,10 @@ pub struct World {
     pub(super) fences: Vec<Fences>,
     pub(super) evicted: Vec<bool>,
     pub(super) outcome: Outcome,
+    /// Whether programs are stopped between two of their actions now and then.
+    pub(super) stalls: bool,
+    /// Who held each claim, and since when, when that was last marked.
+    pub(super) marked: Vec<Option<(usize, u64)>>,
     queue: BinaryHeap<Reverse<(u64, u64, Boxed)>>,
     queued: u64,
 }
@@ -122,6 +126,8 @@ impl World {
             fences: vec![Fences::new(NODES); CLAIMS],
             evicted: vec![false; CLAIMS],
             outcome: Outcome::default(),
+            stalls: true,
+            marked: Vec::new(),
             queue: BinaryHeap::new(),
             queued: 0,
         };
