@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`membership`] | who is there: deaths, returns, cuts, losses |
 //! | [`coordinator`] | the coordinator and its store, restarted, killed and gone |
+//! | [`claims`] | who holds the virtual addresses, whatever breaks |
 //! | [`moves`] | claims as operators see and move them |
 //! | [`identity`] | who may come in, and who no longer |
 //! | [`desired`] | documents, generations, keys, access |
@@ -14,6 +15,7 @@
 //! | [`lab`] | what the lab leaves behind |
 //! | [`kernels`] | nodes with a kernel of their own |
 
+pub mod claims;
 pub mod coordinator;
 pub mod desired;
 pub mod disks;
@@ -127,6 +129,39 @@ pub const ALL: &[Scenario] = &[
         moves::coordinator_gone,
     ),
     on_whole("without the store no claim moves", moves::store_gone),
+    on_whole(
+        "a virtual address is held by one node and answers",
+        claims::held,
+    ),
+    on_whole(
+        "a holder without power is succeeded by the other",
+        claims::killed,
+    ),
+    on_whole(
+        "an agent killed or stopped leaves one holder",
+        claims::agent_silenced,
+    ),
+    on_whole(
+        "a restart of the holder's agent moves nothing",
+        claims::restarted,
+    ),
+    on_whole(
+        "an agent that is stopped gives its addresses back",
+        claims::stopped,
+    ),
+    on_whole("a fence that is flushed is loaded again", claims::flushed),
+    on_whole(
+        "an address added by hand does not answer and goes",
+        claims::added_by_hand,
+    ),
+    on_whole(
+        "without a coordinator no address moves",
+        claims::without_coordinator,
+    ),
+    on_whole(
+        "break glass opens a claim without a coordinator",
+        claims::break_glass,
+    ),
     on_whole(
         "every error of a document is told with its line",
         desired::bad_documents,
