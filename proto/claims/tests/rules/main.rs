@@ -6,6 +6,7 @@
 mod duo;
 mod evictions;
 mod leases;
+mod placement;
 mod promises;
 
 use std::time::Duration;
