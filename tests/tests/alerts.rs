@@ -70,9 +70,9 @@ fn exported() -> Result<String> {
         coordinator.node_state.with_label_values(&labels).set(1);
     }
     for gauges in [
-        &coordinator.claim_held,
-        &coordinator.claim_paused,
-        &coordinator.claim_awaited,
+        &coordinator.claims.held,
+        &coordinator.claims.paused,
+        &coordinator.claims.awaited,
     ] {
         gauges.with_label_values(&["vip/edge"]).set(1);
     }

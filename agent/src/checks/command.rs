@@ -34,7 +34,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Runs it once, for at most `timeout`.
 pub async fn probe(line: &CommandLine, timeout: Duration) -> Outcome {
     let mut run = Run::start(line).map_err(|error| format!("cannot be started: {error}"))?;
-    let ended = tokio::time::timeout(timeout, run.to_its_end()).await;
+    let ended = tokio::time::timeout(timeout, run.until_it_ends()).await;
     let killed = match ended {
         Ok(Ok(End::Exited)) => None,
         Ok(Ok(End::Flooded)) => Some(format!("printed more than {MOST_OUTPUT} bytes, was killed")),
@@ -99,7 +99,7 @@ impl Run {
     }
 
     /// Reads what it prints until it exits. It stays a zombie, so that its number is its own.
-    async fn to_its_end(&mut self) -> io::Result<End> {
+    async fn until_it_ends(&mut self) -> io::Result<End> {
         let mut buffer = [0; 4096];
         let (mut total, mut open) = (0, true);
         loop {
