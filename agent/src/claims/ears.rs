@@ -89,7 +89,8 @@ impl Ears {
             for socket in &ear.sockets {
                 // An interface that is gone is noticed by the monitor.
                 for heard in socket.heard().unwrap_or_default() {
-                    findings.extend(ear.watch.hears(&heard, now));
+                    let found = ear.watch.hears(&heard, now).into_iter();
+                    findings.extend(found.map(|finding| others(finding, ear.place.mac)));
                 }
             }
         }
@@ -139,6 +140,17 @@ impl Ear {
             if let Some(socket) = socket {
                 drop(socket.send(&frame));
             }
+        }
+    }
+}
+
+/// A holder counts itself among those who answer; others are to be told of.
+fn others(finding: Finding, own: Mac) -> Finding {
+    match finding {
+        Finding::Rival { ip, mac } => Finding::Rival { ip, mac },
+        Finding::Duplicate { ip, mut macs } => {
+            macs.remove(&own);
+            Finding::Duplicate { ip, macs }
         }
     }
 }

@@ -41,7 +41,11 @@ pub fn log(claim: &ClaimId, said: &Said) {
         Said::Duplicate(macs) => {
             let macs: Vec<String> = macs.iter().map(ToString::to_string).collect();
             let macs = macs.join(" ");
-            tracing::error!(CLAIM = %claim, MACS = macs, "{macs} all answer for {claim}");
+            tracing::error!(
+                CLAIM = %claim,
+                MACS = macs,
+                "more than one node answers for {claim}: {macs}"
+            );
         }
         Said::PutRight(step) => log_step(claim, step),
         Said::BreakGlass(true) => tracing::error!(
