@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_client_that_never_came_back_is_counted_and_not_dropped() {
         let seen = Seen {
-            clients: vec![client(&[1010..10_000])],
+            clients: vec![client(std::slice::from_ref(&(1010..10_000)))],
             proxies: [proxy(0..1000), proxy(0..0)],
             questions: Vec::new(),
         };
@@ -230,7 +230,7 @@ mod tests {
             ..MARKS
         };
         let seen = Seen {
-            clients: vec![client(&[9000..10_000])],
+            clients: vec![client(std::slice::from_ref(&(9000..10_000)))],
             ..Seen::default()
         };
         let figures = Figures::of(&seen, &marks);

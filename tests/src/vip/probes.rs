@@ -145,7 +145,10 @@ mod tests {
 
     #[test]
     fn an_outage_lasts_from_the_first_failure_to_the_next_answer() {
-        let seen = outage(&second(&[200..500]), &(ms(0)..ms(1000)));
+        let seen = outage(
+            &second(std::slice::from_ref(&(200..500))),
+            &(ms(0)..ms(1000)),
+        );
         assert_eq!(
             (seen.longest, seen.total, seen.ended),
             (ms(300), ms(300), true)
@@ -163,7 +166,10 @@ mod tests {
 
     #[test]
     fn an_outage_that_does_not_end_lasts_to_the_end_of_the_window_and_says_so() {
-        let seen = outage(&second(&[200..1000]), &(ms(0)..ms(900)));
+        let seen = outage(
+            &second(std::slice::from_ref(&(200..1000))),
+            &(ms(0)..ms(900)),
+        );
         assert_eq!((seen.longest, seen.ended), (ms(700), false));
     }
 
@@ -184,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_client_is_served_at_a_moment_if_a_probe_started_then_is_answered() {
-        let probes = second(&[200..500]);
+        let probes = second(std::slice::from_ref(&(200..500)));
         assert_eq!(is_served(&probes, ms(250)), Some(false));
         assert_eq!(is_served(&probes, ms(450)), Some(true));
         assert_eq!(is_served(&probes, ms(2000)), None);
@@ -195,12 +201,15 @@ mod tests {
         let probes = second(&[200..250, 400..500]);
         assert_eq!(recovery(&probes, ms(100)), Some(ms(400)));
         assert_eq!(recovery(&probes, ms(600)), Some(ms(0)));
-        assert_eq!(recovery(&second(&[900..1000]), ms(100)), None);
+        assert_eq!(
+            recovery(&second(std::slice::from_ref(&(900..1000))), ms(100)),
+            None
+        );
     }
 
     #[test]
     fn the_share_of_answers_is_that_within_the_window() {
-        let share = answered_share(&second(&[0..250]), &(ms(0)..ms(500)));
+        let share = answered_share(&second(std::slice::from_ref(&(0..250))), &(ms(0)..ms(500)));
         assert!((share - 0.5).abs() < 1e-9, "{share}");
     }
 }
