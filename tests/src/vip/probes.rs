@@ -123,6 +123,10 @@ fn unanswered<'a>(
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of spans, of which there is one"
+)]
 mod tests {
     use super::*;
 
