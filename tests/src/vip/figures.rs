@@ -158,10 +158,6 @@ pub fn ms(duration: Duration) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::single_range_in_vec_init,
-    reason = "a list of spans, of which there is one"
-)]
 mod tests {
     use super::*;
 

@@ -123,10 +123,6 @@ fn unanswered<'a>(
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::single_range_in_vec_init,
-    reason = "a list of spans, of which there is one"
-)]
 mod tests {
     use super::*;
 
