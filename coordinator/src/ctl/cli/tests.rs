@@ -90,14 +90,23 @@ fn every_command_of_the_guide_parses() {
 }
 
 #[test]
-fn the_site_document_of_the_guide_is_valid() {
+fn the_site_documents_of_the_guide_are_valid() {
     let documents = blocks("yaml");
-    assert_eq!(documents.len(), 1);
-    let examined = hamesh_roles::Site::examine(documents[0]);
-    assert!(
-        examined.site.is_ok() && examined.warnings.is_empty(),
-        "{examined:?}"
-    );
+    let [whole, vips] = documents.as_slice() else {
+        panic!("a whole site and its `vips`: {documents:?}");
+    };
+    // The second one is a part of the reference site.
+    let reference = include_str!("../../../../sites/thirteen.yaml");
+    let (before, rest) = reference.split_once("\nvips:\n").expect("it has some");
+    let (_, after) = rest.split_once("\nnodes:\n").expect("it has some");
+    let reference = format!("{before}\n{vips}\nnodes:\n{after}");
+    for document in [*whole, &reference] {
+        let examined = hamesh_roles::Site::examine(document);
+        assert!(
+            examined.site.is_ok() && examined.warnings.is_empty(),
+            "{examined:?}"
+        );
+    }
 }
 
 #[test]
