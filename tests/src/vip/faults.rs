@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::case::Case;
 use super::figures::{Figures, Marks};
-use super::proxies::{COORDINATOR, HAPROXY, PROXIES, SPARE, Site, other};
+use super::proxies::{COORDINATOR, HAPROXY, PROXIES, SPARE, Site, holders_of, other};
 use super::rival::Rival;
 use super::watch::{Kept, View, Watch};
 use super::{hamesh, keepalived};
@@ -237,11 +237,11 @@ pub fn ready(site: &Site, rival: Rival, case: Case) -> Result<&'static str> {
     restore(site, rival)?;
     let holder = site.settled_holder()?;
     match (rival, case) {
-        (Rival::Hamesh { .. }, Case::Idle) => {
+        (Rival::Hamesh { .. }, Case::Idle) if holders_of(SPARE)? != [holder] => {
             hamesh::move_to(site, "spare", holder)?;
             site.wait_held(SPARE, holder)?;
         }
-        (Rival::Hamesh { .. }, _) => hamesh::wait_alive(site)?,
+        (Rival::Hamesh { .. }, _) => hamesh::wait_ready(site, other(holder))?,
         (Rival::Keepalived { .. }, _) => {}
     }
     site.flush_neighbours()?;

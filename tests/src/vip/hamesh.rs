@@ -13,7 +13,7 @@ use crate::tidy;
 pub const UNIT: &str = "hamesh-agent.service";
 /// The units of the coordinator, the store first.
 pub const COORDINATOR_UNITS: [&str; 2] = ["hamesh-store.service", "hamesh-coordinator.service"];
-/// How long all may take to come alive.
+/// How long a claim may take to be as it is wanted.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
 /// After this a lease is written into the entry of an address.
@@ -42,24 +42,50 @@ pub fn move_to(site: &Site, vip: &str, proxy: &str) -> Result<()> {
     site.lab().sh(COORDINATOR, &script).map(drop)
 }
 
-/// Waits until the coordinator calls every node alive, so that the other proxy may take over.
+/// Waits until a proxy could take the measured address over from its holder.
 ///
 /// # Errors
 /// That does not come.
-pub fn wait_alive(site: &Site) -> Result<()> {
+pub fn wait_ready(site: &Site, proxy: &str) -> Result<()> {
+    wait(site, |claim| missing(claim, proxy))
+}
+
+/// Waits until the claim of the measured address lacks nothing.
+fn wait(site: &Site, lacks: impl Fn(&Value) -> Option<String>) -> Result<()> {
     let began = Instant::now();
     loop {
-        let status = site.lab().sh(COORDINATOR, "coordctl status --output json");
-        let last = match status.and_then(|text| not_alive(&text)) {
-            Ok(late) if late.is_empty() => return Ok(()),
-            Ok(late) => late.join(", "),
-            Err(error) => format!("{error:#}"),
+        let explained = site
+            .lab()
+            .sh(COORDINATOR, "coordctl explain vip/web --output json");
+        let last = match explained {
+            Ok(text) => lacks(&serde_json::from_str(&text).context("reading the explanation")?),
+            Err(error) => Some(format!("{error:#}")),
         };
-        ensure!(
-            began.elapsed() < PATIENCE,
-            "not all nodes are alive: {last}"
-        );
+        let Some(last) = last else { return Ok(()) };
+        ensure!(began.elapsed() < PATIENCE, "vip/web is not ready: {last}");
         sleep(PAUSE);
+    }
+}
+
+/// Why a proxy could not take a claim over now, from the document that explains the claim.
+fn missing(claim: &Value, proxy: &str) -> Option<String> {
+    if claim["state"] != "held" {
+        return Some(format!("its state is {}", claim["state"]));
+    }
+    if claim["awaited"]
+        .as_array()
+        .is_none_or(|awaited| !awaited.is_empty())
+    {
+        return Some(format!("it waits for {}", claim["awaited"]));
+    }
+    let candidates = claim["candidates"].as_array();
+    let mut candidates = candidates.into_iter().flatten();
+    match candidates.find(|candidate| candidate["node"] == proxy) {
+        None => Some(format!("{proxy} is no candidate")),
+        Some(found) if found["health"] != "healthy" || !found["why_not"].is_null() => Some(
+            format!("{proxy} is {}, {}", found["health"], found["why_not"]),
+        ),
+        Some(_) => None,
     }
 }
 
@@ -78,18 +104,6 @@ pub fn restart(site: &Site) -> Result<()> {
     })
 }
 
-/// The nodes of a status document that are not alive.
-fn not_alive(status: &str) -> Result<Vec<String>> {
-    let status: Value = serde_json::from_str(status).context("reading the status")?;
-    let nodes = status["nodes"]
-        .as_array()
-        .context("a status without nodes")?;
-    let late = nodes.iter().filter(|node| node["state"] != "alive");
-    Ok(late
-        .map(|node| format!("{} is {}", node["name"], node["state"]))
-        .collect())
-}
-
 /// A site's text with a lease in the entry of every address.
 fn with_lease(text: &str, ttl: Option<Duration>) -> String {
     let Some(ttl) = ttl else {
@@ -105,6 +119,8 @@ fn with_lease(text: &str, ttl: Option<Duration>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn site() -> String {
@@ -125,11 +141,23 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_not_alive_is_named() {
-        let status =
-            r#"{"nodes": [{"name": "a", "state": "alive"}, {"name": "b", "state": "dead"}]}"#;
-        assert_eq!(not_alive(status).expect("a status"), ["\"b\" is \"dead\""]);
-        assert!(not_alive("{}").is_err());
+    fn a_proxy_is_ready_if_it_is_healthy_and_nothing_stands_against_it() {
+        let claim = |state: &str, awaited: Value, health: &str, why_not: Value| {
+            let candidate = json!({"node": "proxy-2", "health": health, "why_not": why_not});
+            json!({"state": state, "awaited": awaited, "candidates": [candidate]})
+        };
+        let well = claim("held", json!([]), "healthy", Value::Null);
+        assert_eq!(missing(&well, "proxy-2"), None);
+        assert!(missing(&well, "proxy-1").is_some());
+        for ill in [
+            claim("vacant", json!([]), "healthy", Value::Null),
+            claim("held", json!(["proxy-2"]), "healthy", Value::Null),
+            claim("held", json!([]), "failed", Value::Null),
+            claim("held", json!([]), "healthy", json!("is drained")),
+            json!({}),
+        ] {
+            assert!(missing(&ill, "proxy-2").is_some(), "{ill}");
+        }
     }
 
     #[test]
