@@ -64,7 +64,7 @@ fn look(site: &Site, proxy: &str, unit: &str) -> Result<Look> {
     let script = format!(
         "group=$(systemctl show -P ControlGroup {unit}); \
          for tree in systemd unified .; do \
-         list=/sys/fs/cgroup/$tree$group/cgroup.procs; [ ! -s $list ] || break; done; \
+         list=/sys/fs/cgroup/$tree$group/cgroup.procs; [ ! -e $list ] || break; done; \
          for pid in $(cat $list); do \
          echo $(cat /proc/$pid/task/*/schedstat | awk '{{ran += $1}} END {{printf \"%d\", ran}}') \
          $(awk '/^Pss:/ {{pss = $2}} /^Private_(Clean|Dirty):/ {{uss += $2}} \

@@ -3,23 +3,25 @@
 //! Both proxies start as backup and none takes the address back from the other, as with hamesh, so
 //! that what is compared is the loss of a holder and not the wish for a favourite.
 //!
-//! Its process tracking cannot work in a container: the kernel tells of processes in the host's own
-//! network namespace only. A tracked file stands in for it, into which systemd writes the moment
-//! that HAProxy has ended: the same news, no later.
+//! Its process tracking cannot work in a container; a tracked file stands in for it, see
+//! [`tell`](super::tell).
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::proxies::{HAPROXY, PROXIES, SPARE, Site, WEB};
+use super::proxies::{PROXIES, SPARE, Site, WEB};
 use super::rival::Tracking;
 
 /// Its unit.
 pub const UNIT: &str = "keepalived.service";
 const CONFIG: &str = "/etc/keepalived/keepalived.conf";
-/// What systemd writes about HAProxy: 0 while it runs, 1 once it has ended.
+/// 0 while HAProxy runs, 1 once it has ended.
 const ENDED: &str = "/run/haproxy-ended";
-const TELL: &str = "/etc/systemd/system/haproxy.service.d/tell-keepalived.conf";
+/// This program on a proxy, and the unit that runs it.
+const TELLER: &str = "/usr/local/bin/bench-vip";
+const TELL_UNIT: &str = "/etc/systemd/system/bench-tell.service";
+const AFTER: &str = "/etc/systemd/system/keepalived.service.d/bench.conf";
 
 /// The whole configuration of a proxy.
 pub fn config(proxy: &str, advert: Duration, tracking: Tracking) -> String {
@@ -62,15 +64,22 @@ pub fn config(proxy: &str, advert: Duration, tracking: Tracking) -> String {
 /// A proxy refuses.
 pub fn start(site: &Site, advert: Duration, tracking: Tracking) -> Result<()> {
     let tell = format!(
-        "[Service]\nExecStartPost=sh -c 'echo 0 >{ENDED}'\nExecStopPost=sh -c 'echo 1 >{ENDED}'\n"
+        "[Service]\nExecStartPre=sh -c 'echo 1 >{ENDED}'\nExecStart={TELLER} --tell {ENDED}\n\
+         [Install]\nWantedBy=multi-user.target\n"
     );
+    // systemd waits for the end of killed processes that it cannot see the end of, in a container.
+    let after = "[Unit]\nWants=bench-tell.service\nAfter=bench-tell.service\n\
+                 [Service]\nTimeoutStopSec=5s\n";
+    let program = std::env::current_exe().context("finding this program")?;
+    let program = program.to_string_lossy();
     for proxy in PROXIES {
         site.install(proxy, "keepalived")?;
-        site.write(proxy, TELL, &tell)?;
-        site.lab().sh(
-            proxy,
-            &format!("systemctl daemon-reload; systemctl restart {HAPROXY}"),
-        )?;
+        site.lab().must(["push", proxy, program.as_ref(), TELLER])?;
+        site.write(proxy, TELL_UNIT, &tell)?;
+        site.write(proxy, AFTER, after)?;
+        let script = "systemctl daemon-reload; systemctl enable -q bench-tell; \
+                      systemctl restart bench-tell";
+        site.lab().sh(proxy, script)?;
         let config = config(proxy, advert, tracking);
         site.write(proxy, CONFIG, &config)?;
         site.lab().sh(

@@ -12,6 +12,7 @@
 //! | [`rival`], [`case`], [`options`] | pure: what is compared, under which faults, how often |
 //! | [`watch`], [`client`], [`inside`], [`listener`] | drivers that look while a run goes on |
 //! | [`proxies`], [`keepalived`], [`hamesh`] | drivers that set up the site and the rivals |
+//! | [`tell`] | what keepalived is told of HAProxy, on a proxy |
 //! | [`faults`], [`idle`], [`bench`] | drivers that cause, weigh, and put it all in order |
 //!
 //! Absent: a view of anything but this machine's monotonic clock, which all parts share.
@@ -36,4 +37,5 @@ pub mod proxies;
 pub mod record;
 pub mod rival;
 pub mod table;
+pub mod tell;
 pub mod watch;

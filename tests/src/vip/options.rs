@@ -30,6 +30,9 @@ pub struct Options {
     /// Print the tables of the records that there are, and run nothing
     #[arg(long)]
     pub table: bool,
+    /// On a proxy: write into this file whether HAProxy has ended
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub tell: Option<std::path::PathBuf>,
     /// Where the records are
     #[arg(long, value_name = "FILE", default_value = "target/bench/vip.jsonl")]
     pub records: std::path::PathBuf,
