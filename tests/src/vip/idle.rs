@@ -60,13 +60,15 @@ impl Look {
 }
 
 /// A line for each process: nanoseconds that its threads ran, PSS, private clean and dirty memory.
+///
+/// `%.0f`, because mawk ends its `%d` at two thousand million: two seconds.
 fn look(site: &Site, proxy: &str, unit: &str) -> Result<Look> {
     let script = format!(
         "group=$(systemctl show -P ControlGroup {unit}); \
          for tree in systemd unified .; do \
          list=/sys/fs/cgroup/$tree$group/cgroup.procs; [ ! -e $list ] || break; done; \
          for pid in $(cat $list); do \
-         echo $(cat /proc/$pid/task/*/schedstat | awk '{{ran += $1}} END {{printf \"%d\", ran}}') \
+         echo $(cat /proc/$pid/task/*/schedstat | awk '{{ran += $1}} END {{printf \"%.0f\", ran}}') \
          $(awk '/^Pss:/ {{pss = $2}} /^Private_(Clean|Dirty):/ {{uss += $2}} \
          END {{print pss, uss}}' /proc/$pid/smaps_rollup); done"
     );
