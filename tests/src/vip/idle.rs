@@ -68,7 +68,8 @@ fn look(site: &Site, proxy: &str, unit: &str) -> Result<Look> {
          for tree in systemd unified .; do \
          list=/sys/fs/cgroup/$tree$group/cgroup.procs; [ ! -e $list ] || break; done; \
          for pid in $(cat $list); do \
-         echo $(cat /proc/$pid/task/*/schedstat | awk '{{ran += $1}} END {{printf \"%.0f\", ran}}') \
+         echo $(cat /proc/$pid/task/*/schedstat | \
+         awk '{{ran += $1}} END {{printf \"%.0f\", ran}}') \
          $(awk '/^Pss:/ {{pss = $2}} /^Private_(Clean|Dirty):/ {{uss += $2}} \
          END {{print pss, uss}}' /proc/$pid/smaps_rollup); done"
     );
