@@ -99,9 +99,7 @@ fn killed() -> Result<()> {
 fn renewal_extends() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
-    node.load()?;
-    node.configure()?;
-    let mut fence = node.fence()?;
+    let mut fence = node.loaded_and_configured()?;
     let take_and_renew = || {
         let first = Instant::now() + Duration::from_millis(500);
         fence.take(&VIPS, first)?;
@@ -130,9 +128,7 @@ fn renewal_extends() -> Result<()> {
 fn renewal_never_opens() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
-    node.load()?;
-    node.configure()?;
-    let mut fence = node.fence()?;
+    let mut fence = node.loaded_and_configured()?;
     let never_taken = fence.renew(&VIPS, Instant::now() + LONG)?;
     ensure!(never_taken == Written::Lapsed, "{never_taken:?}");
     fence.take(&VIPS, Instant::now() + Duration::from_millis(30))?;
@@ -151,9 +147,7 @@ fn renewal_never_opens() -> Result<()> {
 fn renewal_is_whole() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
-    node.load()?;
-    node.configure()?;
-    let mut fence = node.fence()?;
+    let mut fence = node.loaded_and_configured()?;
     fence.take(&VIPS, Instant::now() + LONG)?;
     fence.close(&VIPS[1..])?;
     ensure!(fence.renew(&VIPS, Instant::now() + LONG)? == Written::Lapsed);
@@ -169,9 +163,7 @@ fn renewal_is_whole() -> Result<()> {
 fn take_replaces() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
-    node.load()?;
-    node.configure()?;
-    let mut fence = node.fence()?;
+    let mut fence = node.loaded_and_configured()?;
     fence.take(&VIPS, Instant::now() + LONG)?;
     fence.take(&VIPS, Instant::now() + Duration::from_millis(300))?;
     falls_silent(&lab, node)
@@ -180,9 +172,7 @@ fn take_replaces() -> Result<()> {
 fn past_deadline() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
-    node.load()?;
-    node.configure()?;
-    let mut fence = node.fence()?;
+    let mut fence = node.loaded_and_configured()?;
     let now = Instant::now();
     ensure!(fence.take(&VIPS, now)? == Written::TooLate);
     ensure!(fence.live()?.is_empty());

@@ -27,9 +27,7 @@ pub const TESTS: &[(&str, Test)] = &[
 fn flushed() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
-    node.load()?;
-    node.configure()?;
-    let mut fence = node.fence()?;
+    let mut fence = node.loaded_and_configured()?;
     fence.take(&VIPS, Instant::now() + LONG)?;
     node.namespace.run("nft flush ruleset")?;
     let renewed = fence.renew(&VIPS, Instant::now() + LONG);
@@ -95,9 +93,7 @@ fn partly_flushed() -> Result<()> {
 fn loading_keeps_live() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
-    node.load()?;
-    node.configure()?;
-    let mut fence = node.fence()?;
+    let mut fence = node.loaded_and_configured()?;
     fence.take(&VIPS, Instant::now() + LONG)?;
     // Damage in both parts makes both be loaded again.
     for family in ["inet", "netdev"] {

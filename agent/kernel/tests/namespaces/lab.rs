@@ -137,6 +137,13 @@ impl Node {
         }
         Ok(())
     }
+
+    /// The fence, loaded and closed, over claimed addresses that are configured all the same.
+    pub fn loaded_and_configured(&self) -> Result<Fence> {
+        self.load()?;
+        self.configure()?;
+        self.fence()
+    }
 }
 
 pub fn claimed() -> Claimed {

@@ -62,9 +62,7 @@ fn closed_is_silent() -> Result<()> {
 fn element_opens() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
-    node.load()?;
-    node.configure()?;
-    let mut fence = node.fence()?;
+    let mut fence = node.loaded_and_configured()?;
     ensure!(fence.take(&VIPS, Instant::now() + LONG)? == Written::Live);
     for vip in VIPS {
         ensure!(lab.answers(node, vip)?, "a holder is silent for {vip}");
