@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use crate::names::PREFIX;
 use crate::tool::quote;
 use tree::{
-    allow_real_time, children, create_dir, inherit_cpuset, processes_below, remove_below, write,
+    children, create_dir, inherit_cpuset, processes_below, remove_below, share_real_time, write,
 };
 
 mod tree;
@@ -97,18 +97,16 @@ impl Cgroups {
     /// Makes a group of the lab in every hierarchy, with a memory limit if one is given.
     pub fn create(&self, group: &str, memory_mib: Option<u32>) -> Result<()> {
         for hierarchy in &self.hierarchies {
-            for path in [
-                hierarchy.path.join(PREFIX),
-                hierarchy.group(group),
-                hierarchy.leaf(group),
-            ] {
-                create_dir(&path)?;
+            let whole = hierarchy.path.join(PREFIX);
+            let below = [hierarchy.group(group), hierarchy.leaf(group)];
+            for path in [&whole].into_iter().chain(&below) {
+                create_dir(path)?;
                 if hierarchy.has("cpuset") {
-                    inherit_cpuset(&hierarchy.path, &path)?;
+                    inherit_cpuset(&hierarchy.path, path)?;
                 }
-                if hierarchy.has("cpu") {
-                    allow_real_time(&path, path == hierarchy.path.join(PREFIX));
-                }
+            }
+            if hierarchy.has("cpu") {
+                share_real_time(&whole, &below);
             }
             if let Some(mib) = memory_mib {
                 hierarchy.limit_memory(group, mib)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -25,26 +26,31 @@ pub fn inherit_cpuset(root: &Path, path: &Path) -> Result<()> {
     write(&path.join("cgroup.clone_children"), "1")
 }
 
-/// What real-time threads of all nodes together may use, of each tenth of a second, in µs.
-const REAL_TIME_OF_ALL: u32 = 90_000;
-/// What those of one node may use.
-const REAL_TIME_OF_ONE: u32 = 6_000;
+/// What real-time threads of one group may use, of each tenth of a second, in µs: many times what a
+/// holder of claims needs. Thirteen nodes leave room for a second lab.
+const REAL_TIME: usize = 5_000;
 
-/// Lets programs in a version 1 group ask for real-time priority, which it refuses while this is
-/// zero. Where all is given away already a node goes without: its agent says so.
-pub fn allow_real_time(path: &Path, of_all: bool) {
-    let share = if of_all {
-        REAL_TIME_OF_ALL
-    } else {
-        REAL_TIME_OF_ONE
-    };
-    // Short periods, so that a thread that used its share up does not wait for long.
-    for (name, value) in [("period", 100_000), ("runtime", share)] {
-        let written = write(&path.join(format!("cpu.rt_{name}_us")), &value.to_string());
-        if written.is_err() {
-            return;
+/// Nodes boot side by side: the whole must have its new share before a part asks for its own.
+static SHARING: Mutex<()> = Mutex::new(());
+
+/// Lets programs of one more version 1 group ask for real-time priority, which it refuses while
+/// this is zero. The `whole` gets as much as all groups in it; `below` is the new one, outermost
+/// first. Where the machine has given all away already a node goes without: its agent says so.
+pub fn share_real_time(whole: &Path, below: &[PathBuf]) {
+    let _one_at_a_time = SHARING.lock();
+    let groups = children(whole).len();
+    if allow_real_time(whole, groups) {
+        for path in below {
+            allow_real_time(path, 1);
         }
     }
+}
+
+/// Short periods, so that a thread that used its share up does not wait for long.
+fn allow_real_time(path: &Path, groups: usize) -> bool {
+    [("period", 100_000), ("runtime", REAL_TIME * groups)]
+        .into_iter()
+        .all(|(name, us)| write(&path.join(format!("cpu.rt_{name}_us")), &us.to_string()).is_ok())
 }
 
 /// Writes one of the kernel's files.
