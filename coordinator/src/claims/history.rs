@@ -1,7 +1,8 @@
 //! What happened to each claim, from its grantor's notes. Pure.
 //!
 //! Guarantees: a move is told once, with both its ends and its reason, though it is several notes;
-//! a claim that stays without a holder for longer than [`VACANT`] is told of as vacant.
+//! a claim that stays without a holder for longer than [`VACANT`] is told of as vacant; one that a
+//! new leader has not been shown yet, only after [`UNSEEN`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::records::{MoveRecord, MovesRecord};
 /// How long nobody may hold a claim before that is an event of its own and not part of a move:
 /// longer than any hand-over among healthy nodes takes.
 pub const VACANT: Duration = Duration::from_secs(1);
+/// The same for a claim that nobody has shown to a new leader: its holder may live on the others'
+/// promises, the longest of which last for this, until its agent has found the leader.
+pub const UNSEEN: Duration = Duration::from_secs(30);
 /// The last moves that are kept of each claim: what an operator reads through after a bad night.
 pub const MOVES_KEPT: usize = 20;
 
@@ -167,8 +171,15 @@ impl Line {
     }
 
     fn vacant(&mut self, claim: &ClaimId, now_unix_ms: u64) -> Option<Happened> {
-        let patience = milliseconds(VACANT);
-        let due = |(_, since): &mut (VacantReason, u64)| now_unix_ms >= *since + patience;
+        let due = |(why, since): &mut (VacantReason, u64)| {
+            let patience = match why {
+                VacantReason::NobodyShown => UNSEEN,
+                VacantReason::RanOut(_) | VacantReason::GivenBack(_) | VacantReason::Evicted(_) => {
+                    VACANT
+                }
+            };
+            now_unix_ms >= *since + milliseconds(patience)
+        };
         let (why, since) = self.vacant.take_if(due)?;
         let before = self.holder().map(ToOwned::to_owned);
         // A claim that nobody ever held is vacant already.
@@ -304,6 +315,17 @@ mod tests {
         assert_eq!(told[0].kind, EventKind::ClaimVacant);
         assert_eq!(history.since_unix_ms(&claim(), None), Some(2000));
         assert!(history.due(9000).is_empty(), "once");
+    }
+
+    #[test]
+    fn a_holder_that_finds_the_new_leader_late_has_not_moved() {
+        let mut history = held();
+        history.note(&claim(), &Note::Vacant(VacantReason::NobodyShown), 2000);
+        assert!(history.due(20_000).is_empty(), "it may live on promises");
+        let told = history.note(&claim(), &granted("a", shown()), 21_000);
+        assert_eq!(told.expect("told").moved, None);
+        history.note(&claim(), &Note::Vacant(VacantReason::NobodyShown), 40_000);
+        assert_eq!(history.due(70_000).len(), 1, "by then it would have shown");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn inherit_cpuset(root: &Path, path: &Path) -> Result<()> {
 
 /// What real-time threads of one group may use, of each tenth of a second, in µs: many times what a
 /// holder of claims needs. Thirteen nodes leave room for a second lab.
-const REAL_TIME: usize = 5_000;
+const REAL_TIME: u32 = 5_000;
 
 /// Nodes boot side by side: the whole must have its new share before a part asks for its own.
 static SHARING: Mutex<()> = Mutex::new(());
@@ -38,17 +38,24 @@ static SHARING: Mutex<()> = Mutex::new(());
 /// first. Where the machine has given all away already a node goes without: its agent says so.
 pub fn share_real_time(whole: &Path, below: &[PathBuf]) {
     let _one_at_a_time = SHARING.lock();
-    let groups = children(whole).len();
-    if allow_real_time(whole, groups) {
+    if below.iter().all(|path| real_time(path) > 0) {
+        return;
+    }
+    if allow_real_time(whole, real_time(whole) + REAL_TIME) {
         for path in below {
-            allow_real_time(path, 1);
+            allow_real_time(path, REAL_TIME);
         }
     }
 }
 
+fn real_time(path: &Path) -> u32 {
+    let text = fs::read_to_string(path.join("cpu.rt_runtime_us")).unwrap_or_default();
+    text.trim().parse().unwrap_or_default()
+}
+
 /// Short periods, so that a thread that used its share up does not wait for long.
-fn allow_real_time(path: &Path, groups: usize) -> bool {
-    [("period", 100_000), ("runtime", REAL_TIME * groups)]
+fn allow_real_time(path: &Path, us: u32) -> bool {
+    [("period", 100_000), ("runtime", us)]
         .into_iter()
         .all(|(name, us)| write(&path.join(format!("cpu.rt_{name}_us")), &us.to_string()).is_ok())
 }
