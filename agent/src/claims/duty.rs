@@ -151,11 +151,11 @@ impl Duty {
         self.handle(Event::FromCoordinator(message), world, out);
     }
 
-    /// Time passed.
+    /// Time passed, and some claim of this node is due: this one, or another that it goes along
+    /// with, so that one datagram carries both.
     pub fn tick(&mut self, world: &mut impl World, out: &mut Outbox) {
-        if world.now() >= self.member.next_wake() {
-            self.handle(Event::Tick, world, out);
-        }
+        let due = world.now() >= self.member.next_wake();
+        self.handle(if due { Event::Tick } else { Event::Along }, world, out);
     }
 
     /// Why the fence of no claim can be opened; `None`: it can.

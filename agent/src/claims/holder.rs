@@ -148,10 +148,12 @@ impl Holder {
 
     /// Ticks the members that are due.
     pub fn tick(&mut self, world: &mut impl World) {
-        for duty in self.duties.values_mut() {
-            duty.tick(world, &mut self.outbox);
-        }
         let now = world.now();
+        if self.next_wake().is_some_and(|due| now >= due) {
+            for duty in self.duties.values_mut() {
+                duty.tick(world, &mut self.outbox);
+            }
+        }
         let over = |duty: &Duty| duty.leaving_until().is_some_and(|until| now >= until);
         if self.duties.values().any(over) {
             let gone: Vec<ClaimId> = (self.duties.iter())

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`service`] | the asynchronous side: tells the thread, writes to disk, logs, loads the fence |
 //! | [`fencing`], [`words`] | keeps the fence loaded; what happened, as lines of the log |
-//! | [`thread`], [`machine`] | the holder's thread and the real machine around it |
+//! | [`orders`], [`thread`], [`machine`] | the way to the holder's thread, it, the machine around it |
 //! | [`holder`], [`duty`], [`outbox`] | all claims, one claim, what they want said |
 //! | [`world`] | what a holder needs of a machine |
 //! | [`brief`], [`keys`], [`channels`] | what it was told; the keys and what opens under them |
@@ -34,6 +34,7 @@ pub mod keys;
 pub mod links;
 pub mod machine;
 pub mod metrics;
+pub mod orders;
 pub mod outbox;
 pub mod report;
 pub mod run_dir;

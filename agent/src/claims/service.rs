@@ -25,10 +25,11 @@ use super::holder::{Holder, Order};
 use super::keys::{LeaseKey, StoredKeys};
 use super::machine::Machine;
 use super::metrics::ClaimMetrics;
+use super::orders::{FromHolder, Orders, Unheard};
 use super::outbox::Word;
 use super::report::Report;
 use super::run_dir::RunDir;
-use super::thread::{FromHolder, Orders, start};
+use super::thread::start;
 use super::words;
 use crate::assignment::Assignment;
 use crate::checks::Reports;
@@ -237,12 +238,7 @@ impl Service {
         }
     }
 
-    async fn store(
-        &self,
-        orders: &Orders,
-        claim: ClaimId,
-        disk: Durable,
-    ) -> Result<(), super::thread::Unheard> {
+    async fn store(&self, orders: &Orders, claim: ClaimId, disk: Durable) -> Result<(), Unheard> {
         let (state, name, value) = (self.state.clone(), claim.clone(), disk.clone());
         let write = move || state.save_claim(&name, &value);
         match tokio::task::spawn_blocking(write).await {
@@ -278,7 +274,7 @@ impl Service {
         }
     }
 
-    async fn take_keys(&mut self, orders: &Orders) -> Result<(), super::thread::Unheard> {
+    async fn take_keys(&mut self, orders: &Orders) -> Result<(), Unheard> {
         let Some(keys) = self.keys.borrow_and_update().clone() else {
             return Ok(());
         };
@@ -343,7 +339,7 @@ async fn load_fence(
     orders: &Orders,
     fencing: &mut Fencing,
     told: &mut Option<Option<String>>,
-) -> Result<(), super::thread::Unheard> {
+) -> Result<(), Unheard> {
     let began = Instant::now();
     let trouble = fencing.load().await;
     if told.as_ref() == Some(&trouble) {

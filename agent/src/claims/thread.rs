@@ -7,12 +7,14 @@
 //!   poll(waker, UDP, rtnetlink, packet sockets; next wake, next announcement, next second)
 //!     --> orders --> datagrams --> interfaces --> ears --> tick --> announce --> second --> flush
 //! ```
+//! Of the descriptors only those are read that `poll` names: a renewal wakes this thread some
+//! twenty times a second for as long as the node holds anything.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use hamesh_claims::Moment;
@@ -21,7 +23,7 @@ use hamesh_kernel::duplicates::Finding;
 use hamesh_kernel::rtnl::{Event, Monitor};
 use hamesh_kernel::thread::make_fit;
 use hamesh_proto::ids::ClaimId;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use super::ears::Ears;
@@ -29,70 +31,15 @@ use super::holder::{Holder, Order};
 use super::links;
 use super::machine::{LONGEST, Machine, monotonic};
 use super::metrics::ClaimMetrics;
+use super::orders::{FromHolder, Orders, WORDS};
 use super::outbox::Word;
 use super::report::Report;
 use super::world::Trouble;
 
-/// Orders that wait: a few for each change of the assignment, and one for each write to disk.
-const ORDERS: usize = 256;
-/// Words that wait for the log and the disk.
-const WORDS: usize = 256;
 /// Datagrams in one turn, so that a flood cannot keep the holder from its lease.
 const MOST_DATAGRAMS: usize = 64;
 /// How often the kernel is compared with what should be there.
 const SECOND: Duration = Duration::from_secs(1);
-
-/// From the thread to the asynchronous side.
-#[derive(Debug)]
-pub enum FromHolder {
-    /// Something to write or to log.
-    Word(Word),
-    /// How everything stands; only when it changed.
-    Report(Report),
-}
-
-/// Gives orders to the thread. When it is dropped, the thread ends and leaves the kernel as it is.
-#[derive(Debug)]
-pub struct Orders {
-    sender: Option<SyncSender<Order>>,
-    waker: Arc<OwnedFd>,
-}
-
-/// An order did not reach the thread: it has ended, or does not keep up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the holder's thread takes no orders; the agent must be started anew")]
-pub struct Unheard;
-
-impl Orders {
-    /// Gives an order.
-    ///
-    /// # Errors
-    /// [`Unheard`].
-    pub fn give(&self, order: Order) -> Result<(), Unheard> {
-        let Some(sender) = &self.sender else {
-            return Err(Unheard);
-        };
-        match sender.try_send(order) {
-            Ok(()) => {
-                wake(&self.waker);
-                Ok(())
-            }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Unheard),
-        }
-    }
-}
-
-impl Drop for Orders {
-    fn drop(&mut self) {
-        self.sender = None;
-        wake(&self.waker);
-    }
-}
-
-fn wake(waker: &OwnedFd) {
-    // A counter that is full wakes just as well.
-    let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
-}
 
 /// Starts the thread.
 ///
@@ -103,16 +50,14 @@ pub fn start(
     machine: Machine,
     metrics: Arc<ClaimMetrics>,
 ) -> io::Result<(Orders, mpsc::Receiver<FromHolder>)> {
-    let (sender, orders) = sync_channel(ORDERS);
+    let (giver, orders, waker) = Orders::channel()?;
     let (words, receiver) = mpsc::channel(WORDS);
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let waker = Arc::new(eventfd(0, flags)?);
     let thread = Thread {
         holder,
         machine,
         metrics,
         orders,
-        waker: Arc::clone(&waker),
+        waker,
         words,
         monitor: None,
         ears: Ears::default(),
@@ -126,8 +71,7 @@ pub fn start(
     };
     let named = std::thread::Builder::new().name("holder".to_owned());
     named.spawn(|| thread.run())?;
-    let sender = Some(sender);
-    Ok((Orders { sender, waker }, receiver))
+    Ok((giver, receiver))
 }
 
 struct Thread {
@@ -151,17 +95,43 @@ struct Thread {
     ready: bool,
 }
 
+/// Which descriptors have something to read.
+#[derive(Clone, Copy, Debug)]
+struct Woken {
+    orders: bool,
+    datagrams: bool,
+    interfaces: bool,
+    ears: bool,
+}
+
+impl Woken {
+    /// After a start, or when it could not be found out.
+    const ALL: Self = Self {
+        orders: true,
+        datagrams: true,
+        interfaces: true,
+        ears: true,
+    };
+}
+
 impl Thread {
     fn run(mut self) {
+        let mut woken = Woken::ALL;
         loop {
-            if self.take_orders().is_err() {
+            if woken.orders && self.take_orders().is_err() {
                 return;
             }
-            self.receive();
+            if woken.datagrams {
+                self.receive();
+            }
             if self.holder.has_claims() {
                 self.make_ready();
-                self.watch_interfaces();
-                self.hear();
+                if woken.interfaces || self.monitor.is_none() {
+                    self.watch_interfaces();
+                }
+                if woken.ears {
+                    self.hear();
+                }
                 self.holder.tick(&mut self.machine);
                 self.announce();
                 if monotonic() >= self.next_second {
@@ -170,26 +140,40 @@ impl Thread {
                 }
             }
             self.flush();
-            self.wait();
+            woken = self.wait();
         }
     }
 
-    fn wait(&mut self) {
-        let mut ready = vec![PollFd::new(&*self.waker, PollFlags::IN)];
-        if let Some(socket) = self.machine.socket() {
-            ready.push(PollFd::new(socket, PollFlags::IN));
-        }
-        if let Some(monitor) = &self.monitor {
-            ready.push(PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN));
-        }
-        for ear in self.ears.descriptors() {
-            ready.push(PollFd::from_borrowed_fd(ear, PollFlags::IN));
+    fn wait(&mut self) -> Woken {
+        let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut ready = vec![watch(self.waker.as_fd())];
+        let socket = self.machine.socket().map(|socket| watch(socket.as_fd()));
+        let datagrams = socket.map(|fd| push(&mut ready, fd));
+        // Without claims nobody reads these.
+        let claims = self.holder.has_claims();
+        let monitor = self.monitor.as_ref().filter(|_| claims);
+        let interfaces = monitor.map(|monitor| push(&mut ready, watch(monitor.as_fd())));
+        let ears = ready.len();
+        if claims {
+            ready.extend(self.ears.descriptors().map(watch));
         }
         let left = self.time_left();
-        // An interruption or an error is a reason to look at everything.
-        let _ = poll(&mut ready, left.as_ref());
-        let mut count = [0; 8];
-        let _ = rustix::io::read(&*self.waker, &mut count);
+        if poll(&mut ready, left.as_ref()).is_err() {
+            return Woken::ALL;
+        }
+        let says = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let at = |index: Option<usize>| index.is_some_and(|index| says(&ready[index]));
+        let woken = Woken {
+            orders: says(&ready[0]),
+            datagrams: at(datagrams),
+            interfaces: at(interfaces),
+            ears: ready[ears..].iter().any(says),
+        };
+        if woken.orders {
+            let mut count = [0; 8];
+            let _ = rustix::io::read(&*self.waker, &mut count);
+        }
+        woken
     }
 
     fn time_left(&self) -> Option<Timespec> {
@@ -392,4 +376,9 @@ impl Thread {
             }
         }
     }
+}
+
+fn push<'a>(ready: &mut Vec<PollFd<'a>>, fd: PollFd<'a>) -> usize {
+    ready.push(fd);
+    ready.len() - 1
 }

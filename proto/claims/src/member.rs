@@ -107,6 +107,11 @@ impl Member {
         self.close_if_due(now, out);
         match event {
             Event::Tick => {}
+            Event::Along => {
+                if self.next_request <= now.plus(self.pause() / 2) {
+                    self.next_request = now;
+                }
+            }
             Event::FromCoordinator(ToMember::Answer(answer)) => self.answer(answer, now, out),
             Event::FromCoordinator(ToMember::Hint(hint)) => self.hint(hint, now, out),
             Event::FromCoordinator(ToMember::ConsentAsk(ask)) => self.consent(&ask, now, out),
@@ -302,24 +307,24 @@ impl Member {
         if now < self.next_request {
             return;
         }
-        let (want, again) = match &self.part {
-            Part::Standby => {
-                let want = self.declines(now).map_or(Want::Acquire, Want::Nothing);
-                (want, lease::standby_interval(self.timing.ttl))
-            }
-            Part::Holding(hold) => (
-                Want::Renew(hold.grant()),
-                lease::renewal_interval(hold.ttl()),
-            ),
-            Part::Returning { grant, .. } => (
-                Want::GiveBack(*grant),
-                lease::renewal_interval(self.timing.ttl),
-            ),
+        let want = match &self.part {
+            Part::Standby => self.declines(now).map_or(Want::Acquire, Want::Nothing),
+            Part::Holding(hold) => Want::Renew(hold.grant()),
+            Part::Returning { grant, .. } => Want::GiveBack(*grant),
         };
-        self.next_request = now.plus(again.max(Duration::from_nanos(1)));
+        self.next_request = now.plus(self.pause().max(Duration::from_nanos(1)));
         self.request(want, now, out);
         self.free_again(out);
         self.keep_alone(now, out);
+    }
+
+    /// Time between two requests.
+    fn pause(&self) -> Duration {
+        match &self.part {
+            Part::Standby => lease::standby_interval(self.timing.ttl),
+            Part::Holding(hold) => lease::renewal_interval(hold.ttl()),
+            Part::Returning { .. } => lease::renewal_interval(self.timing.ttl),
+        }
     }
 
     fn request(&mut self, want: Want, now: Moment, out: &mut Vec<Action>) {

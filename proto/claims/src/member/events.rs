@@ -43,6 +43,9 @@ pub struct Start {
 pub enum Event {
     /// Time passed: due at [`Member::next_wake`], harmless at any time.
     Tick,
+    /// Another claim of this node speaks now: a request that is due within half of its interval
+    /// may as well go along.
+    Along,
     /// A coordinator told it something.
     FromCoordinator(ToMember),
     /// Another member told it something.
