@@ -226,6 +226,7 @@ impl Run {
                 group: self.disk.group.as_ref()?.version,
                 ttl: ms(*ttl),
             })),
+            Input::Along => Event::Along,
             Input::FenceLost => Event::FenceLost,
             Input::Pass(_)
             | Input::Granted { .. }

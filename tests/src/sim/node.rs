@@ -123,11 +123,17 @@ impl World {
         };
         let mut out = Vec::new();
         member.handle(event.clone(), at, &mut out);
-        if event != Event::Tick || !out.is_empty() {
+        let of_time = matches!(event, Event::Tick | Event::Along);
+        if !of_time || !out.is_empty() {
             self.trace(|| format!("node-{node} {} <- {event:?}", title(claim)));
         }
         self.act(node, claim, at, out);
         self.wake(node, claim);
+        if event == Event::Tick {
+            for other in (0..CLAIMS).filter(|other| *other != claim) {
+                self.member(node, other, run, Event::Along);
+            }
+        }
     }
 
     fn wake(&mut self, node: usize, claim: usize) {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use duo::{Duo, at, grant_of, ms};
 use hamesh_claims::group::{Group, Record};
 use hamesh_claims::ids::{GroupVersion, NodeName};
+use hamesh_claims::member::{Action, Event};
 use hamesh_claims::message::{ToCoordinator, Want};
 use hamesh_claims::{Rule, Rules};
 
@@ -71,6 +72,28 @@ fn every_rule_prevents_a_harm_that_happens_without_it() {
             "{rule:?} is broken, and no harm was done"
         );
     }
+}
+
+#[test]
+fn a_renewal_goes_along_with_another_claims_when_half_of_its_pause_is_over() {
+    let mut duo = Duo::held_by_a(Rules::all());
+    let renewals = |actions: Vec<Action>| {
+        let renews = |action: &&Action| matches!(action, Action::Tell(ToCoordinator::Request(_)));
+        actions.iter().filter(renews).count()
+    };
+    assert_eq!(renewals(duo.tick_a(at(1200))), 1);
+    assert_eq!(
+        renewals(duo.a_event(Event::Along, at(1224))),
+        0,
+        "just renewed"
+    );
+    assert_eq!(
+        renewals(duo.a_event(Event::Along, at(1226))),
+        1,
+        "nearly due"
+    );
+    assert_eq!(renewals(duo.tick_a(at(1250))), 0, "it need not renew again");
+    assert_eq!(renewals(duo.tick_a(at(1276))), 1);
 }
 
 #[test]

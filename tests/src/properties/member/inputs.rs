@@ -38,6 +38,8 @@ pub(super) enum Input {
     Release { of: usize, upto: u64 },
     /// A leader wants its consent to an eviction.
     Consent(u64),
+    /// Another claim of the node speaks.
+    Along,
     /// The kernel's rules were flushed.
     FenceLost,
     /// Its agent is killed and starts again, with its memory or without.
@@ -93,6 +95,7 @@ fn holding() -> impl Strategy<Value = Input> {
         4 => (0_usize..3, ttl())
             .prop_map(move |(back, ttl)| Input::Granted { back, term: 1, ttl, yields }),
         4 => (0_usize..4, ttl()).prop_map(|(back, ttl)| Input::Promise { of: 0, back, ttl }),
+        2 => Just(Input::Along),
         1 => Just(Input::Restart { remembers: true }),
     ]
 }
@@ -115,6 +118,7 @@ fn anything() -> impl Strategy<Value = Input> {
             .prop_map(|(of, back, ttl)| Input::Promise { of, back, ttl }),
         2 => (0_usize..2, 1_u64..6).prop_map(|(of, upto)| Input::Release { of, upto }),
         2 => ttl().prop_map(Input::Consent),
+        2 => Just(Input::Along),
         1 => Just(Input::FenceLost),
         2 => any::<bool>().prop_map(|remembers| Input::Restart { remembers }),
         1 => Just(Input::Reboot),
