@@ -230,6 +230,6 @@ nodes:
             (tcp.every_ms, tcp.timeout_ms, tcp.degrades),
             (100, 100, true)
         );
-        assert_eq!(told("outer")[1].ttl_ms, 350);
+        assert_eq!(told("outer")[1].ttl_ms, 300);
     }
 }

@@ -75,7 +75,7 @@ pub struct Vip {
 
 impl Vip {
     /// The time-to-live that a document need not write.
-    pub const DEFAULT_TTL: Duration = Duration::from_millis(350);
+    pub const DEFAULT_TTL: Duration = Duration::from_millis(300);
     /// Below, a busy node would lose its lease; above, an outage would be no failover.
     pub const TTL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30);
     /// The longest time that a better node may be made to wait.
