@@ -25,7 +25,12 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes whoever derives something from the sessions.
     changed: watch::Sender<()>,
+    /// The start of the agent that each node's newest session is with.
+    starts: watch::Sender<Arc<Starts>>,
 }
+
+/// Numbers of starts.
+pub type Starts = BTreeMap<NodeId, u64>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -100,6 +105,7 @@ impl Default for Sessions {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
                 changed,
+                starts: watch::Sender::default(),
             }),
         }
     }
@@ -114,6 +120,7 @@ impl Sessions {
         agent: Agent,
         key_ring_version: u64,
     ) -> Result<Session, Older> {
+        let start = agent.started_unix_ms;
         let opened = self.shared.locked(|state| {
             if let Some(other) = state.live.get(node)
                 && other.agent.started_unix_ms > agent.started_unix_ms
@@ -139,6 +146,7 @@ impl Sessions {
             Ok((state.next_id, receiver))
         });
         let (id, superseded) = opened?;
+        self.shared.started(node, start);
         self.shared.changed.send_replace(());
         Ok(Session {
             shared: Arc::clone(&self.shared),
@@ -151,6 +159,11 @@ impl Sessions {
     /// Wakes after every change.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.shared.changed.subscribe()
+    }
+
+    /// Which start of each node's agent is the one to listen to; wakes when that changes.
+    pub fn starts(&self) -> watch::Receiver<Arc<Starts>> {
+        self.shared.starts.subscribe()
     }
 
     /// How many are open.
@@ -291,6 +304,16 @@ impl Drop for Session {
 }
 
 impl Shared {
+    fn started(&self, node: &NodeId, start: u64) {
+        self.starts.send_if_modified(|starts| {
+            let news = starts.get(node) != Some(&start);
+            if news {
+                Arc::make_mut(starts).insert(node.clone(), start);
+            }
+            news
+        });
+    }
+
     fn locked<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         // Every change is one insertion or removal; a panic leaves nothing half done.
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
@@ -352,6 +375,7 @@ mod tests {
         assert_eq!(older(), Err(Older { first: true }));
         assert_eq!(older(), Err(Older { first: false }));
         assert_eq!(sessions.count(), 1);
+        assert_eq!(**sessions.starts().borrow(), [(node("n"), 2)].into());
         drop(second);
         assert_eq!(sessions.count(), 0);
         sessions.open(&node("n"), agent(1), 0).expect("alone again");
