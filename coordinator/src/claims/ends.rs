@@ -4,9 +4,9 @@
 //! was removed, or enrolled anew, opens nothing; and a key survives the session that brought it
 //! until the node's next session brings another, so that a broken TCP connection costs no lease.
 //!
-//! Two machines with one identity (a cloned VM) are told apart by their boots: the key of the
-//! earlier one dies at once, and the later one is not listened to before every lease and promise that
-//! the earlier one may live on has run out.
+//! Two machines with one identity (a cloned VM) are told apart by their lives: the key of the
+//! earlier one dies at once, and the later one is not listened to before every lease and promise
+//! that the earlier one may live on has run out.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
