@@ -197,12 +197,14 @@ impl Agent {
     }
 }
 
-/// Keys of lease datagrams, what the checks say, the peers, and whether to give everything back.
+/// Keys of lease datagrams, what the checks say, the peers, whether to give everything back, and
+/// how the session stands.
 type HolderInputs = (
     watch::Receiver<Option<v1::LeaseKeys>>,
     watch::Receiver<Reports>,
     watch::Receiver<Arc<PeersView>>,
     watch::Receiver<bool>,
+    watch::Receiver<SessionState>,
 );
 
 /// What all parts share.
@@ -293,7 +295,7 @@ impl Parts {
             credentials: self.credentials.clone(),
             held: self.held.clone(),
             start: self.start,
-            boot_id: self.machine.boot_id.clone(),
+            boot_id: format!("{}/{}", self.machine.boot_id, self.run.life()),
             facts: facts.clone(),
             peers: peers.clone(),
             lease_keys: keys_tx,
@@ -303,7 +305,13 @@ impl Parts {
         };
         tasks.spawn(talker.run());
         tasks.spawn(self.renewal(renewed_tx).run());
-        let inputs = (keys, self.checks(tasks), peers.clone(), stop);
+        let inputs = (
+            keys,
+            self.checks(tasks),
+            peers.clone(),
+            stop,
+            session.clone(),
+        );
         tasks.spawn(self.holder(inputs, claims_tx).run());
         let sources = Sources {
             credentials: self.credentials,
@@ -340,7 +348,7 @@ impl Parts {
 
     /// What holds the claims.
     fn holder(&self, inputs: HolderInputs, report: watch::Sender<Report>) -> Service {
-        let (keys, health, peers, stop) = inputs;
+        let (keys, health, peers, stop, session) = inputs;
         Service {
             node: self.node.clone(),
             start: self.start,
@@ -352,8 +360,10 @@ impl Parts {
             health,
             peers,
             stop,
+            session,
             report,
             metrics: Arc::clone(&self.metrics.claims),
+            superseded: false,
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct SessionState {
     pub coordinator: Option<String>,
     /// Why there is none.
     pub problem: Option<String>,
+    /// Whether another machine took the node's name over: its agent started later.
+    pub superseded: bool,
 }
 
 /// What a session works with.
@@ -62,7 +64,7 @@ pub struct Session {
     pub held: Held,
     /// This run's number.
     pub start: u64,
-    /// This boot's.
+    /// This life's of the machine, from one boot to the next.
     pub boot_id: String,
     /// The node's own facts.
     pub facts: watch::Receiver<Option<v1::Facts>>,
@@ -83,12 +85,18 @@ pub struct Session {
 enum End {
     /// The certificate was renewed: dial again at once.
     Renewed,
+    /// Another agent under the node's name started later, and is served.
+    Superseded(String),
+    /// That other one is gone.
+    AloneAgain,
     /// Anything else, in words.
     Broken(String),
 }
 
 impl Session {
-    /// Holds a session until the task is dropped.
+    /// Holds a session until the task is dropped; ends when another machine that had taken the
+    /// node's name over is gone. The others in the site do not listen to this run any more: the
+    /// agent has to start anew, under a number of its own.
     pub async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         for turn in 0.. {
@@ -102,10 +110,20 @@ impl Session {
                 match end {
                     // Not worth a line: the next stream begins at once.
                     End::Renewed => continue,
-                    End::Broken(why) => self.disconnected(format!("{}: {why}", coordinator.api)),
+                    End::AloneAgain => {
+                        tracing::info!("no other machine has this node's name any more");
+                        return;
+                    }
+                    End::Superseded(why) => {
+                        self.disconnected(format!("{}: {why}", coordinator.api), true);
+                    }
+                    End::Broken(why) => {
+                        let superseded = self.state.borrow().superseded;
+                        self.disconnected(format!("{}: {why}", coordinator.api), superseded);
+                    }
                 }
             } else {
-                self.disconnected("no coordinator is known".to_owned());
+                self.disconnected("no coordinator is known".to_owned(), false);
             }
             sleep(backoff.pause()).await;
         }
@@ -135,12 +153,13 @@ impl Session {
         let opened = timeout(PATIENCE, client.session(ReceiverStream::new(messages))).await;
         let mut inbox = match opened {
             Err(_) => return End::Broken(format!("no answer within {PATIENCE:?}")),
-            Ok(Err(status)) => return End::Broken(words(&status)),
+            Ok(Err(status)) => return ended(&status),
             Ok(Ok(stream)) => stream.into_inner(),
         };
         match timeout(PATIENCE, welcomed(&mut inbox)).await {
             Err(_) => return End::Broken(format!("no welcome within {PATIENCE:?}")),
             Ok(Err(end)) => return end,
+            Ok(Ok(_)) if self.state.borrow().superseded => return End::AloneAgain,
             Ok(Ok(welcome)) => self.connected(&welcome),
         }
         match self.talk(&outbox, &mut inbox).await {
@@ -223,14 +242,16 @@ impl Session {
         self.state.send_replace(SessionState {
             coordinator,
             problem: None,
+            superseded: false,
         });
     }
 
-    fn disconnected(&self, problem: String) {
+    fn disconnected(&self, problem: String, superseded: bool) {
         self.metrics.session_connected.set(0);
         let state = SessionState {
             coordinator: None,
             problem: Some(problem),
+            superseded,
         };
         self.state.send_if_modified(|present| {
             let changed = *present != state;
@@ -290,13 +311,18 @@ async fn send(outbox: &mpsc::Sender<v1::AgentMessage>, kind: Kind) -> Result<(),
 async fn welcomed(
     inbox: &mut tonic::Streaming<v1::CoordinatorMessage>,
 ) -> Result<v1::Welcome, End> {
-    let first = inbox
-        .message()
-        .await
-        .map_err(|status| End::Broken(words(&status)))?;
+    let first = inbox.message().await.map_err(|status| ended(&status))?;
     match first.and_then(|message| message.kind) {
         Some(coordinator_message::Kind::Welcome(welcome)) => Ok(welcome),
         Some(_) | None => Err(End::Broken("the first message was no welcome".to_owned())),
+    }
+}
+
+/// Why a coordinator gave no session.
+fn ended(status: &tonic::Status) -> End {
+    match status.code() {
+        tonic::Code::AlreadyExists => End::Superseded(status.message().to_owned()),
+        _ => End::Broken(words(status)),
     }
 }
 

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 use crate::liveness::{Observed, SETTLE};
 
+#[cfg(test)]
+mod tests;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Sessions {
@@ -25,7 +28,12 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes whoever derives something from the sessions.
     changed: watch::Sender<()>,
+    /// The start of the agent that each node's newest session is with.
+    starts: watch::Sender<Arc<Starts>>,
 }
+
+/// Numbers of starts.
+pub type Starts = BTreeMap<NodeId, u64>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -100,6 +108,7 @@ impl Default for Sessions {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
                 changed,
+                starts: watch::Sender::default(),
             }),
         }
     }
@@ -114,6 +123,7 @@ impl Sessions {
         agent: Agent,
         key_ring_version: u64,
     ) -> Result<Session, Older> {
+        let start = agent.started_unix_ms;
         let opened = self.shared.locked(|state| {
             if let Some(other) = state.live.get(node)
                 && other.agent.started_unix_ms > agent.started_unix_ms
@@ -139,6 +149,7 @@ impl Sessions {
             Ok((state.next_id, receiver))
         });
         let (id, superseded) = opened?;
+        self.shared.started(node, start);
         self.shared.changed.send_replace(());
         Ok(Session {
             shared: Arc::clone(&self.shared),
@@ -151,6 +162,11 @@ impl Sessions {
     /// Wakes after every change.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.shared.changed.subscribe()
+    }
+
+    /// Which start of each node's agent is the one to listen to; wakes when that changes.
+    pub fn starts(&self) -> watch::Receiver<Arc<Starts>> {
+        self.shared.starts.subscribe()
     }
 
     /// How many are open.
@@ -291,6 +307,16 @@ impl Drop for Session {
 }
 
 impl Shared {
+    fn started(&self, node: &NodeId, start: u64) {
+        self.starts.send_if_modified(|starts| {
+            let news = starts.get(node) != Some(&start);
+            if news {
+                Arc::make_mut(starts).insert(node.clone(), start);
+            }
+            news
+        });
+    }
+
     fn locked<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         // Every change is one insertion or removal; a panic leaves nothing half done.
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
@@ -319,88 +345,5 @@ impl State {
             seen_by,
             seen_of,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn agent(started_unix_ms: u64) -> Agent {
-        Agent {
-            started_unix_ms,
-            boot_id: "b".to_owned(),
-        }
-    }
-
-    fn node(name: &str) -> NodeId {
-        name.parse().expect("a name")
-    }
-
-    #[tokio::test]
-    async fn of_two_agents_with_one_name_the_later_start_is_served() {
-        let sessions = Sessions::default();
-        let mut first = sessions
-            .open(&node("n"), agent(1), 0)
-            .expect("the only one");
-        let second = sessions
-            .open(&node("n"), agent(2), 0)
-            .expect("a later start");
-        first.superseded().await;
-        drop(first);
-        let older = || sessions.open(&node("n"), agent(1), 0).map(drop);
-        assert_eq!(older(), Err(Older { first: true }));
-        assert_eq!(older(), Err(Older { first: false }));
-        assert_eq!(sessions.count(), 1);
-        drop(second);
-        assert_eq!(sessions.count(), 0);
-        sessions.open(&node("n"), agent(1), 0).expect("alone again");
-    }
-
-    #[tokio::test]
-    async fn a_node_is_counted_as_seen_by_the_others_that_report() {
-        let sessions = Sessions::default();
-        let open = |name: &str| sessions.open(&node(name), agent(1), 0).expect("a session");
-        let (a, b, _silent) = (open("a"), open("b"), open("c"));
-        let sees = |name: &str, alive| v1::PeerView {
-            peers: vec![v1::Peer {
-                node: name.to_owned(),
-                alive,
-                facts: None,
-            }],
-        };
-        a.hears(sees("d", true), |_| true);
-        b.hears(sees("d", false), |_| true);
-        let now = Instant::now();
-        let counts = |name: &str, now| {
-            let seen = sessions.observe(&[(node(name), true)].into(), now);
-            (seen[&node(name)].seen_by, seen[&node(name)].seen_of)
-        };
-        // So far `b` may not have heard yet, but what `a` hears counts at once.
-        assert_eq!((counts("d", now), counts("a", now)), ((1, 1), (0, 0)));
-        let later = now + SETTLE;
-        assert_eq!((counts("d", later), counts("a", later)), ((1, 2), (0, 1)));
-    }
-
-    #[tokio::test]
-    async fn the_newest_facts_are_shown_whoever_relays_them() {
-        let sessions = Sessions::default();
-        let facts = |sequence| v1::Facts {
-            node: "d".to_owned(),
-            sequence,
-            ..v1::Facts::default()
-        };
-        let own = sessions.open(&node("d"), agent(1), 0).expect("a session");
-        own.facts(facts(1));
-        let relay = sessions.open(&node("a"), agent(1), 0).expect("a session");
-        let peer = v1::Peer {
-            node: "d".to_owned(),
-            alive: true,
-            facts: Some(facts(2)),
-        };
-        relay.hears(v1::PeerView { peers: vec![peer] }, |_| true);
-        assert_eq!(sessions.said(&node("d")).facts, Some(facts(2)));
-        own.facts(facts(3));
-        assert_eq!(sessions.said(&node("d")).facts, Some(facts(3)));
     }
 }

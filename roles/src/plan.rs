@@ -260,7 +260,7 @@ fn show_network(Network { cidr }: &Network) -> Vec<Part> {
 fn show_vip(vip: &Vip) -> Vec<Part> {
     let Vip {
         addresses,
-        network,
+        networks,
         role,
         ttl,
         prefer,
@@ -272,7 +272,7 @@ fn show_vip(vip: &Vip) -> Vec<Part> {
     let fail_back = fail_back.map(|patience| format!("after {}", duration::show(patience)));
     vec![
         ("address", listed(addresses, " ").into()),
-        ("network", network.to_string().into()),
+        ("network", listed(networks, " ").into()),
         ("role", role.to_string().into()),
         (
             "ttl",

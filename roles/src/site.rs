@@ -59,8 +59,8 @@ pub struct Network {
 pub struct Vip {
     /// The addresses, at least one, held together.
     pub addresses: Vec<IpAddr>,
-    /// The network they belong to.
-    pub network: NetworkName,
+    /// The networks they belong to, at least one.
+    pub networks: Vec<NetworkName>,
     /// The role whose nodes may hold them.
     pub role: Role,
     /// How long a lease on them lasts: about how long they are gone when their holder dies.
@@ -171,12 +171,16 @@ impl Site {
             .map(|(id, _)| id)
     }
 
-    /// The nodes that may hold the addresses: of the role, and with an address in the network.
+    /// The nodes that may hold the addresses: of the role, and with an address in each network.
     pub fn candidates<'a>(&'a self, vip: &'a Vip) -> impl Iterator<Item = &'a NodeId> {
+        let on_all = |node: &Node| {
+            let mut networks = vip.networks.iter();
+            networks.all(|network| node.addresses.contains_key(network))
+        };
         self.nodes
             .iter()
             .filter(|(_, node)| node.role == Some(vip.role))
-            .filter(|(_, node)| node.addresses.contains_key(&vip.network))
+            .filter(move |(_, node)| on_all(node))
             .map(|(id, _)| id)
     }
 }

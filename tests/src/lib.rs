@@ -8,6 +8,7 @@
 //! | [`scenarios`] | what must hold on a whole site, one function each |
 //! | [`sim`] | a seeded simulation of a whole site around the claims core |
 //! | [`site`] | a booted site, seen and used as its operators do |
+//! | [`soak`] | static stability over minutes, watched |
 //! | [`tidy`] | rules that hold for every file of the tree: layering, sizes, words, links |
 //! | [`vip`] | the VIP bench: hamesh beside keepalived under the same faults |
 
@@ -17,5 +18,6 @@ pub mod properties;
 pub mod scenarios;
 pub mod sim;
 pub mod site;
+pub mod soak;
 pub mod tidy;
 pub mod vip;

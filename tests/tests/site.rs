@@ -8,23 +8,29 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use hamesh_tests::lab::Lab;
-use hamesh_tests::scenarios::{ALL, Scenario, World};
+use hamesh_tests::scenarios::{ALL, Ground, Scenario, World};
 use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A site once it is up, or why it is not.
+type Booted = OnceLock<Result<World, String>>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One site, one thing done to it at a time.
     arguments.test_threads = Some(1);
-    let world: Arc<OnceLock<Result<World, String>>> = Arc::default();
+    let (thirteen, pair) = (Arc::<Booted>::default(), Arc::<Booted>::default());
     let trials = ALL.iter().map(|scenario| {
-        let world = Arc::clone(&world);
+        let world = Arc::clone(match scenario.ground {
+            Ground::Thirteen => &thirteen,
+            Ground::Pair => &pair,
+        });
         Trial::test(scenario.sentence, move || play(&world, scenario))
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-fn play(world: &OnceLock<Result<World, String>>, scenario: &Scenario) -> Result<(), Failed> {
-    let world = world.get_or_init(|| boot().map_err(|e| format!("{e:#}")));
+fn play(world: &Booted, scenario: &Scenario) -> Result<(), Failed> {
+    let world = world.get_or_init(|| boot(scenario.ground).map_err(|e| format!("{e:#}")));
     let world = world
         .as_ref()
         .map_err(|e| Failed::from(format!("the lab is not up: {e}")))?;
@@ -34,6 +40,6 @@ fn play(world: &OnceLock<Result<World, String>>, scenario: &Scenario) -> Result<
     outcome.map_err(|e| Failed::from(format!("{e:#}")))
 }
 
-fn boot() -> anyhow::Result<World> {
-    World::boot(Lab::of_this_build()?)
+fn boot(ground: Ground) -> anyhow::Result<World> {
+    World::boot(Lab::of_this_build()?, ground)
 }

@@ -99,6 +99,15 @@ impl Channels {
         self.replace(keys, false, |end| !end.coordinator);
     }
 
+    /// Another member has started anew under this number: what an earlier run of it says is
+    /// another machine's.
+    pub fn expect_run(&mut self, node: &NodeId, run: u64) {
+        let of_node = |end: &&mut End| !end.coordinator && end.key.node == *node;
+        for end in self.ends.iter_mut().filter(of_node) {
+            end.channel.expect_run(run);
+        }
+    }
+
     /// Opens a datagram.
     ///
     /// # Errors
@@ -220,6 +229,20 @@ mod tests {
         assert_eq!(b.open(&datagram), Err(Refused::Replayed));
         let forged = sealed(&mut a, &release("c"));
         assert_eq!(b.open(&forged), Err(Refused::Sender));
+    }
+
+    #[test]
+    fn of_two_machines_with_one_name_the_one_that_started_later_is_heard() {
+        let (mut a, mut b) = pair();
+        assert!(b.open(&sealed(&mut a, &release("a"))).is_ok());
+        b.expect_run(&node("c"), 2);
+        assert!(b.open(&sealed(&mut a, &release("a"))).is_ok());
+        b.expect_run(&node("a"), 2);
+        let refused = b.open(&sealed(&mut a, &release("a")));
+        assert_eq!(refused, Err(Refused::Replayed));
+        let mut later = Channels::new(node("a"), 2);
+        later.use_peer_keys(vec![key("b", 5)]);
+        assert!(b.open(&sealed(&mut later, &release("a"))).is_ok());
     }
 
     #[test]

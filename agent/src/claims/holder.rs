@@ -11,6 +11,7 @@
 
 mod by_hand;
 mod flush;
+mod superseded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,6 +48,8 @@ pub enum Order {
     SessionKey(LeaseKey),
     /// All keys with other members.
     PeerKeys(Vec<LeaseKey>),
+    /// The number of each other member's newest start, where a coordinator knows it.
+    Starts(BTreeMap<NodeId, u64>),
     /// How well the node could serve each claim; a claim that is not named has no checks.
     Health(BTreeMap<ClaimId, Judged>),
     /// Why the fence is not loaded; `None`: it is.
@@ -57,6 +60,8 @@ pub enum Order {
     PeerReturned,
     /// Give everything back.
     Stop,
+    /// Another machine took this node's name over: give everything back, and say so.
+    Superseded,
 }
 
 /// This node's claims.
@@ -70,6 +75,7 @@ pub struct Holder {
     health: BTreeMap<ClaimId, Judged>,
     fence: Option<String>,
     stopping: bool,
+    superseded: bool,
     outbox: Outbox,
     metrics: Arc<ClaimMetrics>,
 }
@@ -87,6 +93,7 @@ impl Holder {
             health: BTreeMap::new(),
             fence: Some("the fence is not loaded yet".to_owned()),
             stopping: false,
+            superseded: false,
             outbox: Outbox::default(),
             metrics,
         }
@@ -98,6 +105,11 @@ impl Holder {
             Order::Brief(brief) => self.briefed(brief, world),
             Order::SessionKey(key) => self.channels.use_session_key(key),
             Order::PeerKeys(keys) => self.channels.use_peer_keys(keys),
+            Order::Starts(starts) => {
+                for (node, start) in starts {
+                    self.channels.expect_run(&node, start);
+                }
+            }
             Order::Health(health) => {
                 self.health = health;
                 self.judge(world);
@@ -114,11 +126,10 @@ impl Holder {
             }
             // The thread announces.
             Order::PeerReturned => {}
-            Order::Stop => {
-                self.stopping = true;
-                for duty in self.duties.values_mut() {
-                    duty.leave(LEAVING, world, &mut self.outbox);
-                }
+            Order::Stop => self.stop(world),
+            Order::Superseded => {
+                self.superseded = true;
+                self.stop(world);
             }
         }
     }
@@ -292,14 +303,23 @@ impl Holder {
         let mut claims: BTreeMap<ClaimId, ClaimView> = duties
             .map(|(id, duty)| (id.clone(), duty.view(now)))
             .collect();
-        for id in &self.by_hand {
-            if let Some(spec) = self.brief.claims.get(id) {
+        for (id, spec) in &self.brief.claims {
+            if self.by_hand.contains(id) {
                 claims.insert(id.clone(), by_hand::view(spec));
+            } else if self.superseded && !self.duties.contains_key(id) {
+                claims.insert(id.clone(), superseded::view(spec));
             }
         }
         Report {
             claims,
             unfit: None,
+        }
+    }
+
+    fn stop(&mut self, world: &mut impl World) {
+        self.stopping = true;
+        for duty in self.duties.values_mut() {
+            duty.leave(LEAVING, world, &mut self.outbox);
         }
     }
 

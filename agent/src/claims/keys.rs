@@ -95,6 +95,7 @@ impl StoredKeys {
                 node: key.node,
                 id,
                 secret: STANDARD.decode(&key.secret).unwrap_or_default(),
+                newest_start: 0,
             };
             match LeaseKey::try_from(wire) {
                 Ok(key) => good.push(key),
@@ -115,6 +116,7 @@ mod tests {
             node,
             id: u64::MAX - 1,
             secret,
+            newest_start: 0,
         }
     }
 

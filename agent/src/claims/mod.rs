@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`service`] | the asynchronous side: tells the thread, writes to disk, logs, loads the fence |
 //! | [`fencing`], [`words`] | keeps the fence loaded; what happened, as lines of the log |
-//! | [`orders`], [`thread`], [`machine`] | the way to the holder's thread, it, the machine around it |
+//! | [`thread`], [`orders`], [`machine`] | the holder's thread, the way to it, the real machine |
 //! | [`holder`], [`duty`], [`outbox`] | all claims, one claim, what they want said |
 //! | [`world`] | what a holder needs of a machine |
 //! | [`brief`], [`keys`], [`channels`] | what it was told; the keys and what opens under them |

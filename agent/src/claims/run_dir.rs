@@ -5,6 +5,7 @@
 //! | `claims/vip_NAME.json` | what a member gave its word for, in this boot |
 //! | `break-glass/vip_NAME` | a claim that a human opened here |
 //! | `checks.json` | which checks passed ([`crate::checks::memory`]) |
+//! | `life` | a number of this machine's life, from one boot to the next |
 //! | `session-key.json` | the key with the coordinator: the next run of the agent goes on with it |
 //!
 //! Guarantees: a file is its old or its new version, and new when a write returned `Ok`. Nothing
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use hamesh_claims::member::RunMemory;
 use hamesh_proto::ids::ClaimId;
+use hamesh_proto::{hex, random};
 
 use super::keys::StoredKeys;
 
@@ -98,6 +100,19 @@ impl RunDir {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
+    /// A number of this machine's life since it booted: drawn once, and in no copy of its disk.
+    pub fn life(&self) -> String {
+        let known = fs::read_to_string(self.0.join("life")).unwrap_or_default();
+        if !known.is_empty() {
+            return known;
+        }
+        let drawn = hex::encode(&random::bytes::<8>());
+        if let Err(error) = self.write("life", drawn.as_bytes()) {
+            tracing::warn!(%error, "the number of this life cannot be kept: {error}");
+        }
+        drawn
+    }
+
     fn write(&self, name: &str, text: &[u8]) -> io::Result<()> {
         let path = self.0.join(name);
         let fresh = self.0.join(format!("{name}.new"));
@@ -132,6 +147,15 @@ mod tests {
         assert!(run.set_opened_by_hand(&claim, false).expect("removed"));
         assert!(!run.set_opened_by_hand(&claim, false).expect("removed"));
         assert_eq!(run.opened_by_hand(), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_life_has_one_number_and_another_machine_has_another() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let run = RunDir::open(directory.path()).expect("made");
+        let other = RunDir::open(&directory.path().join("other")).expect("made");
+        assert_eq!(run.life(), run.life());
+        assert_ne!(run.life(), other.life());
     }
 
     #[test]

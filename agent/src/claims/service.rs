@@ -34,6 +34,7 @@ use super::words;
 use crate::assignment::Assignment;
 use crate::checks::Reports;
 use crate::gossip::PeersView;
+use crate::session::SessionState;
 use crate::state::StateDir;
 
 /// How often all of the fence is compared with what it should be.
@@ -64,10 +65,14 @@ pub struct Service {
     pub peers: watch::Receiver<Arc<PeersView>>,
     /// True: give everything back.
     pub stop: watch::Receiver<bool>,
+    /// How the session stands.
+    pub session: watch::Receiver<SessionState>,
     /// How the claims stand.
     pub report: watch::Sender<Report>,
     /// Counters.
     pub metrics: Arc<ClaimMetrics>,
+    /// Whether another machine took the node's name over.
+    pub superseded: bool,
 }
 
 /// The thread, while there is one.
@@ -129,6 +134,7 @@ impl Service {
         let mut heard = self.alive();
         self.assignment.mark_changed();
         self.health.mark_changed();
+        self.session.mark_changed();
         self.recall_keys(&thread.orders);
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -158,6 +164,7 @@ impl Service {
                     if returned { orders.give(Order::PeerReturned) } else { Ok(()) }
                 }
                 Ok(()) = self.stop.changed() => orders.give(Order::Stop),
+                Ok(()) = self.session.changed() => self.session_changed(orders),
                 word = thread.words.recv() => match word {
                     None => return,
                     Some(FromHolder::Report(report)) => {
@@ -274,10 +281,26 @@ impl Service {
         }
     }
 
+    /// Of two machines with one name the one that started later has it: this one ends its claims,
+    /// until its agent starts anew.
+    fn session_changed(&mut self, orders: &Orders) -> Result<(), Unheard> {
+        let superseded = self.session.borrow_and_update().superseded;
+        if !superseded || std::mem::replace(&mut self.superseded, true) {
+            return Ok(());
+        }
+        tracing::error!(
+            "another machine runs under this node's name and started later: every claim is given \
+             back here; stop one of the two"
+        );
+        orders.give(Order::Superseded)
+    }
+
     async fn take_keys(&mut self, orders: &Orders) -> Result<(), Unheard> {
         let Some(keys) = self.keys.borrow_and_update().clone() else {
             return Ok(());
         };
+        let start = |key: &v1::LeaseKey| Some((key.node.parse().ok()?, key.newest_start));
+        let starts = keys.peers.iter().filter_map(start).collect();
         let (peers, damaged): (Vec<_>, Vec<_>) = (keys.peers.into_iter())
             .map(LeaseKey::try_from)
             .partition(Result::is_ok);
@@ -286,6 +309,7 @@ impl Service {
             tracing::error!(%damage, "{damage}");
         }
         orders.give(Order::PeerKeys(peers.clone()))?;
+        orders.give(Order::Starts(starts))?;
         if let Some(key) = keys
             .coordinator
             .and_then(|key| LeaseKey::try_from(key).ok())

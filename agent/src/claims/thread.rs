@@ -289,13 +289,13 @@ impl Thread {
         let troubles: BTreeMap<ClaimId, String> = (claims.iter())
             .filter_map(|(id, ips)| Some((id.clone(), links::trouble(&interfaces, ips)?)))
             .collect();
-        if troubles != self.troubles {
-            let well_again = self.troubles.keys().any(|id| !troubles.contains_key(id));
-            self.holder.linked(&troubles, &mut self.machine);
-            self.troubles = troubles;
-            if well_again {
-                self.announce_again();
-            }
+        let well_again = self.troubles.keys().any(|id| !troubles.contains_key(id));
+        // Also when nothing seems to have changed: a reconciliation may have met the moment between
+        // two looks in which an address had no interface.
+        self.holder.linked(&troubles, &mut self.machine);
+        self.troubles = troubles;
+        if well_again {
+            self.announce_again();
         }
         let desired = self.holder.desired(monotonic());
         let fenced = interfaces.fenced(&desired.claimed);

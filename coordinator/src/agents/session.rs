@@ -23,7 +23,7 @@ use super::admission::{Admitted, removed, revoked};
 use crate::claims::keys::{Parts, SessionKey};
 use crate::core::Core;
 use crate::ledger::EventKind;
-use crate::sessions::{Agent, Session};
+use crate::sessions::{Agent, Session, Starts};
 
 /// An agent that was admitted says Hello at once.
 const HELLO: Duration = Duration::from_secs(10);
@@ -88,6 +88,7 @@ impl Serving {
         let core = Arc::clone(&self.core);
         let mut world = core.world.subscribe();
         let mut parts = core.claims.parts.subscribe();
+        let mut starts = core.sessions.starts();
         self.send(ToAgent::Welcome(v1::Welcome {
             coordinator: core.node.to_string(),
             version: crate::VERSION.to_owned(),
@@ -104,7 +105,9 @@ impl Serving {
             let newest = Arc::clone(&world.borrow_and_update());
             self.push(&newest).await?;
             let parts_now = Arc::clone(&parts.borrow_and_update());
-            self.push_lease_keys(&newest, &parts_now, &own_key).await?;
+            let starts_now = Arc::clone(&starts.borrow_and_update());
+            self.push_lease_keys(&newest, (&parts_now, &starts_now), &own_key)
+                .await?;
             tokio::select! {
                 message = incoming.message() => match message {
                     Ok(Some(message)) => self.take(&session, message).await?,
@@ -112,6 +115,7 @@ impl Serving {
                 },
                 changed = world.changed() => if changed.is_err() { return Ok(()) },
                 changed = parts.changed() => if changed.is_err() { return Ok(()) },
+                changed = starts.changed() => if changed.is_err() { return Ok(()) },
                 () = session.superseded() => return Err(Status::aborted(
                     "a newer session of this node was opened",
                 )),
@@ -271,11 +275,11 @@ impl Serving {
     async fn push_lease_keys(
         &mut self,
         world: &crate::world::World,
-        parts: &Parts,
+        (parts, starts): (&Parts, &Starts),
         own: &v1::LeaseKey,
     ) -> Result<(), Status> {
         let secret = &self.core.claims.secret;
-        let peers = secret.peers(&self.admitted.node, parts, &world.nodes);
+        let peers = secret.peers(&self.admitted.node, parts, &world.nodes, starts);
         if self.told.peer_keys.as_ref() == Some(&peers) {
             return Ok(());
         }

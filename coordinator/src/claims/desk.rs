@@ -152,7 +152,9 @@ impl Desk {
             .seats
             .values()
             .map(|seat| seat.grantor.record().longest_ttl);
-        let longest = ttls.max().unwrap_or_default();
+        // The other members may have promised an earlier machine of that name, too.
+        let promises = self.wanted.values().map(|it| it.spec.timing.long_promise);
+        let longest = ttls.chain(promises).max().unwrap_or_default();
         self.ends.key(key, longest);
     }
 

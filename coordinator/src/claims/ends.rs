@@ -4,9 +4,9 @@
 //! was removed, or enrolled anew, opens nothing; and a key survives the session that brought it
 //! until the node's next session brings another, so that a broken TCP connection costs no lease.
 //!
-//! Two machines with one identity (a cloned VM) are told apart by their boots: the key of the
-//! earlier one dies at once, and the later one is not listened to before every lease that the
-//! earlier one may live on has run out.
+//! Two machines with one identity (a cloned VM) are told apart by their lives: the key of the
+//! earlier one dies at once, and the later one is not listened to before every lease and promise
+//! that the earlier one may live on has run out.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -121,7 +121,8 @@ impl Ends {
         }
     }
 
-    /// Takes the key of a new session. `longest` is what a lease given under the old key may last.
+    /// Takes the key of a new session. `longest` is what a lease given under the old key may last,
+    /// or a promise of another member.
     pub fn key(&mut self, key: SessionKey, longest: Duration) {
         let name = name_of(&key.node);
         let other = Principal::Agent(key.node.clone());
@@ -247,5 +248,79 @@ impl Ends {
         {
             self.owners.remove(&keyed.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hamesh_claims::ids::{GroupVersion, RequestId, Session};
+    use hamesh_claims::message::{Health, Request, ToCoordinator, Want};
+    use hamesh_claims::reason::Declines;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    fn coordinator() -> Principal {
+        Principal::Coordinator("c".parse().expect("a name"))
+    }
+
+    fn key(boot: &str, id: u64) -> SessionKey {
+        SessionKey {
+            node: "a".parse().expect("a name"),
+            boot: boot.to_owned(),
+            id,
+            secret: Zeroizing::new([7; 32]),
+            enrolled_unix_ms: 1,
+            revision: Revision(1),
+        }
+    }
+
+    /// A datagram of node `a` under this key.
+    fn said(id: u64) -> Vec<u8> {
+        let own = Principal::Agent("a".parse().expect("a name"));
+        let request = Request {
+            from: NodeName::new("a"),
+            id: RequestId {
+                session: Session(1),
+                number: 1,
+            },
+            seen: hamesh_claims::ids::Epoch::default(),
+            group: GroupVersion(1),
+            health: Health::Healthy,
+            want: Want::Nothing(Declines::Unable),
+        };
+        let claim = "vip/edge".parse().expect("a claim");
+        let content = Content::ToCoordinator(vec![(claim, ToCoordinator::Request(request))]);
+        Channel::new(id, &[7; 32], &own, &coordinator(), 1).seal(&content.encode())
+    }
+
+    fn heard(ends: &mut Ends, id: u64, at: Duration) -> Result<(), Dropped> {
+        let from = ([10, 0, 0, 1], 7450).into();
+        let now = Moment::ZERO.plus(at);
+        ends.open(&said(id), from, now).map(drop)
+    }
+
+    #[test]
+    fn another_life_of_a_machine_is_heard_once_what_the_first_lived_on_has_run_out() {
+        let mut ends = Ends::new(coordinator(), 1);
+        ends.key(key("boot/one", 1), LONGEST);
+        let at = Duration::from_secs(5);
+        heard(&mut ends, 1, at).expect("the only machine");
+        ends.key(key("boot/two", 2), LONGEST);
+        assert_eq!(heard(&mut ends, 1, at), Err(Dropped::UnknownKey));
+        assert_eq!(heard(&mut ends, 2, at + LONGEST), Err(Dropped::Waiting));
+        heard(&mut ends, 2, at + LONGEST.mul_f64(1.04)).expect("time has passed");
+    }
+
+    #[test]
+    fn the_next_run_on_the_same_machine_is_heard_at_once() {
+        let mut ends = Ends::new(coordinator(), 1);
+        ends.key(key("boot/one", 1), LONGEST);
+        let at = Duration::from_secs(5);
+        heard(&mut ends, 1, at).expect("the first run");
+        ends.key(key("boot/one", 2), LONGEST);
+        heard(&mut ends, 2, at).expect("the next run");
     }
 }

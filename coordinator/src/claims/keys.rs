@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::ledger::{Change, CommitError, Kept, Ledger, ReadError};
 use crate::records::{LeaseSecretRecord, NodeRecord, keys};
+use crate::sessions::Starts;
 use crate::store::Revision;
 
 const PURPOSE: &[u8] = b"hamesh-peer-lease-v1";
@@ -100,19 +101,27 @@ impl LeaseSecret {
         Ok(Some(Self(Zeroizing::new(secret))))
     }
 
-    /// The keys of `node` with everyone that it shares a claim with.
+    /// The keys of `node` with everyone that it shares a claim with, and which start of each is
+    /// to be listened to.
     pub fn peers(
         &self,
         node: &NodeId,
         parts: &Parts,
         enrolled: &BTreeMap<NodeId, NodeRecord>,
+        starts: &Starts,
     ) -> Vec<v1::LeaseKey> {
         let Some(own) = enrolled.get(node) else {
             return Vec::new();
         };
         let shared = parts.values().filter(|members| members.contains(node));
         let others: BTreeSet<&NodeId> = shared.flatten().filter(|other| *other != node).collect();
-        let key = |other: &NodeId| Some(self.between((node, own), (other, enrolled.get(other)?)));
+        let key = |other: &NodeId| {
+            let key = self.between((node, own), (other, enrolled.get(other)?));
+            Some(v1::LeaseKey {
+                newest_start: starts.get(other).copied().unwrap_or_default(),
+                ..key
+            })
+        };
         others.into_iter().filter_map(key).collect()
     }
 
@@ -136,6 +145,7 @@ impl LeaseSecret {
             node: other.0.to_string(),
             id: u64::from_be_bytes(id),
             secret,
+            newest_start: 0,
         }
     }
 
@@ -173,6 +183,7 @@ impl SessionKey {
             node: coordinator.to_string(),
             id: self.id,
             secret: self.secret.to_vec(),
+            newest_start: 0,
         }
     }
 }
@@ -213,7 +224,12 @@ mod tests {
 
     fn key(of: &str, with: &str, all: &[(&str, u64)]) -> v1::LeaseKey {
         let secret = LeaseSecret(Zeroizing::new([7; 32]));
-        let keys = secret.peers(&node(of), &parts(&["a", "b", "c"]), &enrolled(all));
+        let keys = secret.peers(
+            &node(of),
+            &parts(&["a", "b", "c"]),
+            &enrolled(all),
+            &Starts::new(),
+        );
         let found = keys.into_iter().find(|key| key.node == with);
         found.expect("a key for every enrolled member")
     }
@@ -241,11 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn a_key_says_which_start_of_the_other_to_listen_to() {
+        let secret = LeaseSecret(Zeroizing::new([7; 32]));
+        let starts = [(node("a"), 4), (node("b"), 5)].into();
+        let keys = secret.peers(
+            &node("a"),
+            &parts(&["a", "b", "c"]),
+            &enrolled(&ALL),
+            &starts,
+        );
+        let told = keys.iter().map(|key| (key.node.as_str(), key.newest_start));
+        assert_eq!(told.collect::<Vec<_>>(), [("b", 5), ("c", 0)]);
+    }
+
+    #[test]
     fn who_shares_no_claim_or_is_not_enrolled_has_no_key() {
         let secret = LeaseSecret(Zeroizing::new([7; 32]));
         let parts = parts(&["a", "b", "c"]);
-        assert!(secret.peers(&node("d"), &parts, &enrolled(&ALL)).is_empty());
-        let some = secret.peers(&node("a"), &parts, &enrolled(&[("a", 1), ("c", 3)]));
+        let none = Starts::new();
+        let of_d = secret.peers(&node("d"), &parts, &enrolled(&ALL), &none);
+        assert!(of_d.is_empty());
+        let some = secret.peers(&node("a"), &parts, &enrolled(&[("a", 1), ("c", 3)]), &none);
         assert_eq!(
             some.iter().map(|key| key.node.as_str()).collect::<Vec<_>>(),
             ["c"]

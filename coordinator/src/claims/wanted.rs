@@ -102,13 +102,9 @@ fn wanted(world: &World, name: &VipName, vip: &Vip) -> Wanted {
     }
 }
 
-/// The nodes of the claim's role that have an address in its network.
-pub fn candidates<'a>(site: &'a Site, vip: &Vip) -> Vec<&'a NodeId> {
-    let able = |id: &&NodeId| {
-        let node = site.nodes.get(*id);
-        node.is_some_and(|node| node.addresses.contains_key(&vip.network))
-    };
-    site.with_role(vip.role).filter(able).collect()
+/// The nodes of the claim's role that have an address in each of its networks.
+pub fn candidates<'a>(site: &'a Site, vip: &'a Vip) -> Vec<&'a NodeId> {
+    site.candidates(vip).collect()
 }
 
 /// How the site wants this claim to be held, apart from what operators did to it since.

@@ -117,6 +117,16 @@ impl Channel {
         self.window.note(run, sequence);
         Ok(content)
     }
+
+    /// The other end has started anew under this number: of no earlier run anything opens.
+    pub fn expect_run(&mut self, run: u64) {
+        if run > self.window.run {
+            self.window = Window {
+                run,
+                ..Window::default()
+            };
+        }
+    }
 }
 
 impl std::fmt::Debug for Channel {
@@ -209,6 +219,22 @@ mod tests {
         let (a, b) = (agent("a"), agent("b"));
         let end = |own, other| Channel::new(1, &SECRET, own, other, run);
         (end(&a, &b), end(&b, &a))
+    }
+
+    #[test]
+    fn of_a_run_before_the_one_that_is_expected_nothing_opens() {
+        let (mut a, mut b) = pair(5);
+        let opens = |b: &mut Channel, a: &mut Channel| b.open(&a.seal(b"x"));
+        assert!(opens(&mut b, &mut a).is_ok());
+        b.expect_run(5);
+        assert!(opens(&mut b, &mut a).is_ok(), "the same run goes on");
+        let first = a.seal(b"x");
+        b.expect_run(6);
+        assert_eq!(b.open(&first), Err(OpenError::Replayed));
+        b.expect_run(4);
+        assert_eq!(opens(&mut b, &mut a), Err(OpenError::Replayed));
+        let (mut next, _) = pair(6);
+        assert!(opens(&mut b, &mut next).is_ok());
     }
 
     #[test]

@@ -115,13 +115,9 @@ impl Checker<'_> {
         }
         for (name, vip) in &draft.vips {
             let path = format!("vips.{name}.address");
-            let network = vip.network.as_ref();
-            let network =
-                network.filter(|n| self.known_network(&format!("vips.{name}.network"), n));
+            let networks = self.networks_of(name, vip);
             for address in &vip.addresses {
-                if let Some(network) = network {
-                    self.within(&path, *address, network);
-                }
+                self.within_any(&path, *address, &networks);
                 self.own(path.clone(), *address);
             }
             if vip.addresses.len() > MOST_ADDRESSES {
@@ -132,11 +128,35 @@ impl Checker<'_> {
             if vip.addresses.is_empty() && self.report.says(&path) {
                 self.none_given(&path, "a virtual address needs at least one address");
             }
-            if let Some((network, role)) = vip.network.as_ref().zip(vip.role) {
-                self.holders(name, network, role);
+            if let (false, Some(role)) = (vip.networks.is_empty(), vip.role) {
+                self.holders(name, &vip.networks, role);
             }
             self.preferred(name, vip);
         }
+    }
+
+    /// The networks of a virtual address that there are.
+    fn networks_of<'v>(&mut self, name: &VipName, vip: &'v DraftVip) -> Vec<&'v NetworkName> {
+        let path = format!("vips.{name}.network");
+        let several = vip.networks.len() > 1;
+        let mut known = Vec::new();
+        for (i, network) in vip.networks.iter().enumerate() {
+            let path = if several {
+                format!("{path}[{i}]")
+            } else {
+                path.clone()
+            };
+            if known.contains(&network) {
+                let message = format!("`{network}` is listed twice");
+                self.report.error(&path, message, None);
+            } else if self.known_network(&path, network) {
+                known.push(network);
+            }
+        }
+        if vip.networks.is_empty() && self.report.says(&path) {
+            self.none_given(&path, "a virtual address needs at least one network");
+        }
+        known
     }
 
     /// A preferred node of another role is doubtful, not wrong: roles come and go one by one.
@@ -175,17 +195,23 @@ impl Checker<'_> {
     }
 
     /// A virtual address that nobody could hold is doubtful, not wrong: sites grow step by step.
-    fn holders(&mut self, name: &VipName, network: &NetworkName, role: Role) {
+    fn holders(&mut self, name: &VipName, networks: &[NetworkName], role: Role) {
         let path = format!("vips.{name}.role");
         let mut nodes = self
             .draft
             .nodes
             .iter()
             .filter(|(_, node)| node.role == Some(role));
+        let lacks = |node: &Node| {
+            let mut networks = networks.iter();
+            networks.find(|network| !node.addresses.contains_key(*network))
+        };
         if nodes.clone().next().is_none() {
             let message = format!("no node has the role `{role}`: nobody can hold this address");
             self.report.warn(&path, message, None);
-        } else if let Some((node, _)) = nodes.find(|(_, n)| !n.addresses.contains_key(network)) {
+        } else if let Some((node, network)) =
+            nodes.find_map(|(name, node)| Some((name, lacks(node)?)))
+        {
             let message = format!(
                 "`{node}` has the role `{role}` but no address in `{network}`: \
                  it cannot hold `{name}`"
@@ -246,6 +272,21 @@ impl Checker<'_> {
             return;
         };
         self.report.error(path, message, None);
+    }
+
+    /// Of several networks the one that holds the address is meant.
+    fn within_any(&mut self, path: &str, address: IpAddr, networks: &[&NetworkName]) {
+        let cidr = |name: &NetworkName| self.draft.networks.get(name).map(|network| network.cidr);
+        let holds = |name: &NetworkName| cidr(name).is_some_and(|cidr| cidr.contains(&address));
+        match (networks, networks.iter().find(|name| holds(name))) {
+            ([], _) => {}
+            ([network], _) | (_, Some(network)) => self.within(path, address, network),
+            (several, None) => {
+                let names: Vec<_> = several.iter().map(|name| format!("`{name}`")).collect();
+                let message = format!("{address} is in none of {}", names.join(", "));
+                self.report.error(path, message, None);
+            }
+        }
     }
 
     fn own(&mut self, path: String, address: IpAddr) {

@@ -33,7 +33,7 @@ impl fmt::Display for Site {
 fn vip_fields(vip: &Vip) -> Vec<String> {
     let Vip {
         addresses,
-        network,
+        networks,
         role,
         ttl,
         prefer,
@@ -43,7 +43,13 @@ fn vip_fields(vip: &Vip) -> Vec<String> {
     let addresses = addresses.iter().map(quoted).collect::<Vec<_>>();
     let mut fields = vec![
         format!("address: [{}]", addresses.join(", ")),
-        format!("network: {}", text(network)),
+        match &networks[..] {
+            [network] => format!("network: {}", text(network)),
+            several => {
+                let names = several.iter().map(text).collect::<Vec<_>>();
+                format!("network: [{}]", names.join(", "))
+            }
+        },
         format!("role: {role}"),
     ];
     if *ttl != Vip::DEFAULT_TTL {

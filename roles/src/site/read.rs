@@ -31,7 +31,7 @@ pub(super) struct Draft {
 /// A [`Vip`] that may lack parts.
 pub(super) struct DraftVip {
     pub(super) addresses: Vec<IpAddr>,
-    pub(super) network: Option<NetworkName>,
+    pub(super) networks: Vec<NetworkName>,
     pub(super) role: Option<Role>,
     pub(super) ttl: Duration,
     pub(super) prefer: Vec<NodeId>,
@@ -164,7 +164,7 @@ impl Draft {
         ];
         let mut vip = DraftVip {
             addresses: Vec::new(),
-            network: None,
+            networks: Vec::new(),
             role: None,
             ttl: Vip::DEFAULT_TTL,
             prefer: Vec::new(),
@@ -190,7 +190,13 @@ impl Draft {
             };
         }
         if let Some(value) = fields.get("network") {
-            vip.network = self.report.name(&format!("{path}.network"), value);
+            let path = format!("{path}.network");
+            vip.networks = match &value.kind {
+                Kind::List(_) => self.report.list(&path, value, Report::name),
+                Kind::Text { .. } | Kind::Map(_) => {
+                    self.report.name(&path, value).into_iter().collect()
+                }
+            };
         }
         if let Some(value) = fields.get("role") {
             vip.role = self.report.role(&format!("{path}.role"), value);
@@ -292,9 +298,6 @@ impl Draft {
             .management_network
             .expect("a document without a fault names this network");
         let vips = self.vips.into_iter().map(|(name, vip)| {
-            let network = vip
-                .network
-                .expect("a virtual address without a fault has a network");
             let role = vip
                 .role
                 .expect("a virtual address without a fault has a role");
@@ -302,7 +305,7 @@ impl Draft {
                 name,
                 Vip {
                     addresses: vip.addresses,
-                    network,
+                    networks: vip.networks,
                     role,
                     ttl: vip.ttl,
                     prefer: vip.prefer,

@@ -18,6 +18,48 @@ fn node(name: &str) -> NodeId {
 }
 
 #[test]
+fn addresses_of_two_networks_move_together_between_nodes_that_are_on_both() {
+    let text = "site: small
+networks: {trust: {cidr: 10.1.0.0/24}, six: {cidr: 'fd01::/64'}}
+management_network: trust
+coordinators: [a]
+vips:
+  edge: {address: [10.1.0.9, 'fd01::9'], network: [trust, six], role: edge-proxy}
+nodes:
+  a: {role: edge-proxy, addresses: {trust: 10.1.0.1, six: 'fd01::1'}}
+  b: {role: edge-proxy, addresses: {trust: 10.1.0.2}}
+";
+    let examined = Site::examine(text);
+    let told = examined.warnings.iter().map(ToString::to_string);
+    let told: String = told.collect();
+    assert!(
+        told.contains("`b` has the role `edge-proxy` but no address in `six`"),
+        "{told}"
+    );
+    let site = examined.site.expect("a valid site");
+    let edge = site.vips.values().next().expect("one");
+    let candidates: Vec<_> = site
+        .candidates(edge)
+        .map(AsRef::as_ref)
+        .collect::<Vec<&str>>();
+    assert_eq!(candidates, ["a"]);
+    assert_eq!(Site::parse(&site.to_string()).expect("its own form"), site);
+    let fault = |text: &str| {
+        let faults = Site::parse(text).expect_err("a fault");
+        faults.iter().map(ToString::to_string).collect::<String>()
+    };
+    let said = fault(&text.replace("10.1.0.9", "10.2.0.9"));
+    assert!(
+        said.contains("10.2.0.9 is in none of `trust`, `six`"),
+        "{said}"
+    );
+    let said = fault(&text.replace("[trust, six]", "[six, six]"));
+    assert!(said.contains("`six` is listed twice"), "{said}");
+    let said = fault(&text.replace("[trust, six]", "[]"));
+    assert!(said.contains("needs at least one network"), "{said}");
+}
+
+#[test]
 fn the_reference_site_is_valid_and_without_warnings() {
     let examined = Site::examine(THIRTEEN);
     assert_eq!(examined.warnings, []);
@@ -200,7 +242,7 @@ prop_compose! {
         }
         let vip = Vip {
             addresses: Vec::new(),
-            network: network("null"),
+            networks: vec![network("null")],
             role,
             ttl: Duration::from_millis(ttl),
             prefer: Vec::new(),

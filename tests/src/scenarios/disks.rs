@@ -3,15 +3,23 @@
 //! The daemon's state is moved onto a small file system of its own, which is then filled to the
 //! last page: a write meets what it meets on any full disk.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context as _, Result, ensure};
 
 use super::World;
+use super::asked::{asked, by_one_throughout};
+use super::moves::unmoved_by;
 use crate::site::views::{NewToken, Token};
 use crate::site::wait::until;
 use crate::site::{COORDINATOR, PATIENCE, Site};
 
 /// The node whose agent runs out of space.
 const NODE: &str = "node-3";
+
+/// A virtual address, and from where it is asked who has it.
+const EDGE: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 130);
+const NETWORK: &str = "untrust";
 
 /// Where a daemon keeps its state.
 struct Disk {
@@ -87,14 +95,33 @@ impl Disk {
     }
 }
 
-/// With a full disk the coordinator shows the site and changes nothing; nothing that it said yes
-/// to is lost, and it goes on by itself when there is room again.
+/// With a full disk the coordinator shows the site and changes nothing; no claim moves, and what is
+/// held answers; nothing that it said yes to is lost, and it goes on by itself when there is room
+/// again.
 pub fn store_full(world: &World) -> Result<()> {
     let site = &world.site;
     STORE.shrink(site)?;
     site.until_whole()?;
     let epoch = site.status()?.epoch;
     let mut made = vec![token(site)?.context("refused on a disk with room")?];
+    unmoved_by(site, || {
+        let ((), questions) = asked(NETWORK, EDGE, || full(site, &mut made))?;
+        by_one_throughout(&questions)
+    })?;
+    let kept: Vec<Token> = site.query(&["token", "list"])?;
+    for token in &made {
+        let found = kept.iter().any(|kept| kept.id == token.id);
+        ensure!(found, "token {} of {} is lost", token.id, made.len());
+    }
+    ensure!(
+        site.status()?.epoch == epoch,
+        "the coordinator was restarted"
+    );
+    STORE.widen(site)
+}
+
+/// The disk fills up, and there is room again; notes the tokens that were made.
+fn full(site: &Site, made: &mut Vec<NewToken>) -> Result<()> {
     STORE.fill(site)?;
     until("a change is refused for want of room", PATIENCE, || {
         let answer = site.try_coordctl(CREATE)?;
@@ -117,17 +144,7 @@ pub fn store_full(world: &World) -> Result<()> {
         token(site)?.context("still refused")
     })?;
     made.push(after);
-    site.until_whole()?;
-    let kept: Vec<Token> = site.query(&["token", "list"])?;
-    for token in &made {
-        let found = kept.iter().any(|kept| kept.id == token.id);
-        ensure!(found, "token {} of {} is lost", token.id, made.len());
-    }
-    ensure!(
-        site.status()?.epoch == epoch,
-        "the coordinator was restarted"
-    );
-    STORE.widen(site)
+    site.until_whole()
 }
 
 /// With a full disk an agent does what it is told without saying that it keeps it, says why, starts

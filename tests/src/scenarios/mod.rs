@@ -13,8 +13,10 @@
 //! | [`observe`] | metrics, the journal, the guide |
 //! | [`packages`] | apt: upgrade, remove, purge |
 //! | [`lab`] | what the lab leaves behind |
+//! | [`pair`] | a small site: apt on the holder, copies of it, both families, layers |
 //! | [`kernels`] | nodes with a kernel of their own |
 
+mod asked;
 pub mod claims;
 pub mod coordinator;
 pub mod desired;
@@ -27,12 +29,14 @@ pub mod membership;
 pub mod moves;
 pub mod observe;
 pub mod packages;
+pub mod pair;
 
 use anyhow::{Context as _, Result};
 
 use crate::lab::Lab;
 use crate::site::traces::Traces;
 use crate::site::{COORDINATOR, Site};
+use crate::vip::proxies;
 
 /// One of them.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +47,17 @@ pub struct Scenario {
     pub play: fn(&World) -> Result<()>,
     /// Whether it needs all nodes alive to begin with, and leaves them so.
     pub whole: bool,
+    /// The site that it plays on.
+    pub ground: Ground,
+}
+
+/// A site to play on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// The reference site.
+    Thirteen,
+    /// The small one of [`pair`].
+    Pair,
 }
 
 /// The site, and the machine before there was one.
@@ -222,11 +237,53 @@ pub const ALL: &[Scenario] = &[
         sentence: "down leaves nothing behind",
         play: lab::down,
         whole: false,
+        ground: Ground::Thirteen,
     },
+    on_pair(
+        "addresses of both families are held and go together",
+        pair::families::together,
+    ),
+    on_pair(
+        "without a coordinator a standby's restart costs no connection",
+        pair::away::restarts,
+    ),
+    on_pair(
+        "an agent out of memory leaves one holder and comes back",
+        pair::memory::starved,
+    ),
+    on_pair(
+        "an interface renamed while it is up keeps its address",
+        pair::layers::renamed,
+    ),
+    on_pair(
+        "an interface taken down loses its address with a reason",
+        pair::layers::taken_down,
+    ),
+    on_pair(
+        "an interface under another is fenced and held there",
+        pair::layers::bridged,
+    ),
+    on_pair(
+        "an upgrade of the holder's agent moves nothing",
+        pair::packages::upgraded,
+    ),
+    on_pair(
+        "apt takes an agent away and no address stays",
+        pair::packages::removed,
+    ),
+    on_pair(
+        "a copy of the holder's machine makes no second holder",
+        pair::twin::copied,
+    ),
+    on_pair(
+        "a copy in the holder's place makes no second holder",
+        pair::twin::in_its_place,
+    ),
     Scenario {
         sentence: "nodes with a kernel of their own are members like any other",
         play: kernels::members,
         whole: false,
+        ground: Ground::Thirteen,
     },
 ];
 
@@ -235,19 +292,39 @@ const fn on_whole(sentence: &'static str, play: fn(&World) -> Result<()>) -> Sce
         sentence,
         play,
         whole: true,
+        ground: Ground::Thirteen,
+    }
+}
+
+const fn on_pair(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
+    Scenario {
+        ground: Ground::Pair,
+        ..on_whole(sentence, play)
+    }
+}
+
+impl Ground {
+    fn up(self, lab: &Lab) -> Result<()> {
+        match self {
+            Ground::Thirteen => lab.must(["up"]).map(drop),
+            Ground::Pair => {
+                lab.must(["up", pair::SITE_FILE])?;
+                proxies::Site::of_this_build()?.serve()
+            }
+        }
     }
 }
 
 impl World {
     /// Brings the site up, from nothing unless `HAMESH_TESTS_REUSE` is set: then a site that is up
     /// already is used, to try one scenario again and again.
-    pub fn boot(lab: Lab) -> Result<Self> {
+    pub fn boot(lab: Lab, ground: Ground) -> Result<Self> {
         if std::env::var_os("HAMESH_TESTS_REUSE").is_none() {
             lab.must(["down"])
                 .context("what an earlier run left does not go")?;
         }
         let before = Traces::look()?;
-        lab.must(["up"]).context("the site does not come up")?;
+        ground.up(&lab).context("the site does not come up")?;
         Ok(World {
             site: Site::of(lab)?,
             before,

@@ -173,7 +173,7 @@ pub fn store_gone(world: &World) -> Result<()> {
 }
 
 /// After `what`, each claim is where it was, and no move of it was told meanwhile.
-fn unmoved_by(site: &Site, what: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn unmoved_by(site: &Site, what: impl FnOnce() -> Result<()>) -> Result<()> {
     let look = || -> Result<Vec<Explanation>> {
         CLAIMS.iter().map(|claim| explain(site, claim)).collect()
     };

@@ -144,10 +144,11 @@ pub fn beside_etcd(world: &World) -> Result<()> {
     Ok(())
 }
 
-const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get --no-install-recommends";
+/// apt, asking nothing.
+pub(super) const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get --no-install-recommends";
 
 /// A second version of the same tree: names and files.
-fn later_packages() -> Result<Vec<(String, String)>> {
+pub(super) fn later_packages() -> Result<Vec<(String, String)>> {
     let suffix = "+next1";
     let made = Command::new("packaging/build")
         .args(["--suffix", suffix])

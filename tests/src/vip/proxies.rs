@@ -96,10 +96,17 @@ impl Site {
         self.down()?;
         let bare = bare.then_some("--bare");
         self.lab.must(["up", SITE_FILE].into_iter().chain(bare))?;
-        for proxy in PROXIES {
-            self.install_haproxy(proxy)?;
-        }
-        Ok(())
+        self.serve()
+    }
+
+    /// Has HAProxy serve the page on both proxies.
+    ///
+    /// # Errors
+    /// It cannot be installed.
+    pub fn serve(&self) -> Result<()> {
+        PROXIES
+            .into_iter()
+            .try_for_each(|proxy| self.install_haproxy(proxy))
     }
 
     /// Takes it down.
