@@ -14,6 +14,7 @@
 //! | [`packages`] | apt: upgrade, remove, purge |
 //! | [`lab`] | what the lab leaves behind |
 //! | [`kernels`] | nodes with a kernel of their own |
+//! | [`stock_kernel`] | claims on Debian's stock kernel |
 
 pub mod claims;
 pub mod coordinator;
@@ -27,6 +28,7 @@ pub mod membership;
 pub mod moves;
 pub mod observe;
 pub mod packages;
+pub mod stock_kernel;
 
 use anyhow::{Context as _, Result};
 
@@ -228,6 +230,34 @@ pub const ALL: &[Scenario] = &[
         play: kernels::members,
         whole: false,
     },
+    on_another_site(
+        "on a stock kernel one node holds and answers",
+        stock_kernel::held,
+    ),
+    on_another_site(
+        "on a stock kernel the fence closes by itself",
+        stock_kernel::silenced,
+    ),
+    on_another_site(
+        "a wall clock that jumps by hours moves nothing",
+        stock_kernel::clock_set,
+    ),
+    on_another_site(
+        "a holder paused whole stands by when it goes on",
+        stock_kernel::paused,
+    ),
+    on_another_site(
+        "on a stock kernel a holder without power is succeeded",
+        stock_kernel::killed,
+    ),
+    on_another_site(
+        "the tests of fence and addresses pass on a stock kernel",
+        stock_kernel::tests_of_the_kernel_side,
+    ),
+    on_another_site(
+        "emulated machines leave nothing behind",
+        stock_kernel::nothing_left,
+    ),
 ];
 
 const fn on_whole(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
@@ -235,6 +265,15 @@ const fn on_whole(sentence: &'static str, play: fn(&World) -> Result<()>) -> Sce
         sentence,
         play,
         whole: true,
+    }
+}
+
+/// A scenario that brings up the site that it needs.
+const fn on_another_site(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
+    Scenario {
+        sentence,
+        play,
+        whole: false,
     }
 }
 
