@@ -229,7 +229,8 @@ pub fn build_fabric(topology: &Topology) -> Result<()> {
     Ok(())
 }
 
-/// Lays the console cable of a node with a kernel of its own: on no bridge, link-local addresses only.
+/// Lays the console cable of a node with a kernel of its own: on no bridge, link-local addresses
+/// only.
 pub fn plug_console(node: &Node) -> Result<()> {
     if links(FABRIC)?.contains(&console::console_port(node)) {
         return Ok(());

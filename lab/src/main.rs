@@ -1,7 +1,8 @@
 //! `hamesh-lab`: a whole site on one Linux machine.
 //!
-//! Each VM is a container (or has a kernel of its own) that boots a real Debian in a network namespace of
-//! its own; bridges and clients live in namespaces too, so no address of a site exists on the host.
+//! Each VM is a container (or has a kernel of its own) that boots a real Debian in a network
+//! namespace of its own; bridges and clients live in namespaces too, so no address of a site
+//! exists on the host.
 //! See `docs/decisions/0004-lab.md`.
 //!
 //! | module | holds |

@@ -1,7 +1,7 @@
 //! The way into a node with a kernel of its own: a console cable that is no part of the site.
 //!
-//! A tap of its own per node, on no bridge, with link-local addresses only, where an sshd of the lab
-//! listens with a key made by the lab. A test that cuts the site's networks can still look.
+//! A tap of its own per node, on no bridge, with link-local addresses only, where an sshd of the
+//! lab listens with a key made by the lab. A test that cuts the site's networks can still look.
 
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};

@@ -5,9 +5,9 @@
 //! own, which `stop` halts. The time-stamp counter is left alone, since what the kernel finds its
 //! rate to be depends on how busy the host is at boot.
 //!
-//! The kernel is handed over by QEMU and finds its disk with the one driver that is not a module
-//! (NVMe), so there is no boot loader and no initial RAM disk. A reboot stays within QEMU. Slower by
-//! an order of magnitude than the other engines, as no hardware helps.
+//! The kernel is handed over by QEMU and finds its disk with the one driver that is no module
+//! (NVMe), so there is no boot loader and no initial RAM disk. A reboot stays within QEMU. Slower
+//! by an order of magnitude than the other engines, as no hardware helps.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -160,8 +160,8 @@ pub fn paused(world: &World) -> Result<()> {
     let late = answered_by(&questions, mac.trim(), went_on);
     let last = late.last().copied().unwrap_or_default();
     eprintln!(
-        "    [paused {pause:.1?}; its clock went on by {advanced:.1?} in {awake:.1?} awake; then it \
-         answered {} of {} questions, the last after {last:.3?}; lease {TTL:?}]",
+        "    [paused {pause:.1?}; its clock went on by {advanced:.1?} in {awake:.1?} awake; then \
+         it answered {} of {} questions, the last after {last:.3?}; lease {TTL:?}]",
         late.len(),
         questions.iter().filter(|q| q.at >= went_on).count(),
     );
