@@ -16,6 +16,7 @@ test:
 site *WORDS:
     cargo build --release --locked --workspace
     packaging/build
+    cargo test --release --locked --workspace --test namespaces --no-run
     cargo test --release --locked --workspace --test site -- {{WORDS}}
 
 # Licences, advisories and sources of the dependencies (needs cargo-deny)

@@ -103,7 +103,7 @@ pub enum Action {
         #[arg(required = true)]
         nodes: Vec<String>,
     },
-    /// Stop nodes where they stand
+    /// Stop nodes where they stand; an emulated one stops with its clocks
     Freeze {
         /// The nodes
         #[arg(required = true)]

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use hamesh_proto::ports;
 use serde_json::Value;
 
+use crate::engine::console;
 use crate::enter::Entry;
 use crate::lab::Lab;
 use crate::names;
@@ -203,7 +204,12 @@ fn states(status: &str) -> Result<BTreeMap<String, String>> {
 }
 
 fn succeeds(lab: &Lab, node: &Node, script: &str) -> Result<bool> {
-    Ok(entry(lab, node, script)?.output()?.status.success())
+    let status = entry(lab, node, script)?.output()?.status;
+    // ssh's own failure says nothing of the script, and taken for a no it would be acted upon.
+    if status.code() == Some(console::LOST) {
+        bail!("{} cannot be entered; run the command again", node.name);
+    }
+    Ok(status.success())
 }
 
 fn shell(lab: &Lab, node: &Node, script: &str) -> Result<String> {

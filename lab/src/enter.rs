@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use hamesh_roles::Engine;
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::engine::uml;
+use crate::engine::console;
 use crate::lab::Lab;
 use crate::names;
 use crate::topology::{Client, Node};
@@ -51,8 +51,8 @@ impl Entry {
                 entered.extend(clean_environment(words));
                 names::node_group(&node.name)
             }
-            Engine::Uml => {
-                entered.extend(uml::enter(node, words, terminal));
+            Engine::Uml | Engine::Qemu => {
+                entered.extend(console::enter(node, words, terminal));
                 // Frozen with the node it would be of no use: it only carries words there.
                 names::CLIENT_GROUP.to_owned()
             }

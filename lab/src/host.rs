@@ -13,7 +13,7 @@ use serde_json::Value;
 use hamesh_roles::Engine;
 
 use crate::down::mounts_below;
-use crate::engine::uml;
+use crate::engine::{console, has_own_kernel};
 use crate::names::{self, FABRIC};
 use crate::tool::Tool;
 use crate::topology::{Node, Topology};
@@ -41,8 +41,14 @@ pub const PACKAGES: [&str; 11] = [
     "systemd-container",
 ];
 
-/// The same for nodes with a kernel of their own.
-pub const UML_PACKAGES: [&str; 3] = ["e2fsprogs", "openssh-client", "user-mode-linux"];
+/// The same for an engine.
+pub const fn engine_packages(engine: Engine) -> &'static [&'static str] {
+    match engine {
+        Engine::Nspawn => &[],
+        Engine::Uml => &["e2fsprogs", "openssh-client", "user-mode-linux"],
+        Engine::Qemu => &["e2fsprogs", "openssh-client", "qemu-system-x86"],
+    }
+}
 
 /// Refuses to go on for anyone but root.
 pub fn require_root() -> Result<()> {
@@ -223,9 +229,10 @@ pub fn build_fabric(topology: &Topology) -> Result<()> {
     Ok(())
 }
 
-/// Lays a User-Mode Linux node's console cable: on no bridge, link-local addresses only.
+/// Lays the console cable of a node with a kernel of its own: on no bridge, link-local addresses
+/// only.
 pub fn plug_console(node: &Node) -> Result<()> {
-    if links(FABRIC)?.contains(&uml::console_port(node)) {
+    if links(FABRIC)?.contains(&console::console_port(node)) {
         return Ok(());
     }
     ip_batch(FABRIC, wiring::plug_console(node))
@@ -234,9 +241,8 @@ pub fn plug_console(node: &Node) -> Result<()> {
 /// Gives a node fresh interfaces, as a machine that powers on has.
 pub fn plug_node(topology: &Topology, node: &Node) -> Result<()> {
     unplug_node(node)?;
-    match node.engine {
-        Engine::Nspawn => ensure_namespace(&node.namespace())?,
-        Engine::Uml => {}
+    if !has_own_kernel(node.engine) {
+        ensure_namespace(&node.namespace())?;
     }
     ip_batch(FABRIC, wiring::plug_node(topology, node))
 }

@@ -15,14 +15,16 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use crate::cgroup::Cgroups;
+use crate::engine::qemu;
 use crate::enter::Entry;
 use crate::names;
 use crate::tool::quote;
 use crate::topology::{Node, Topology};
-use crate::{disk, host, uml};
+use crate::{disk, host, own_kernel, qmp};
 
-/// How long a node may take to boot or to shut down before that counts as failed.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a node may take to boot or to shut down before that counts as failed: an emulated one
+/// takes minutes on a busy host.
+const PATIENCE: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A site on this machine.
@@ -142,7 +144,7 @@ impl Lab {
     fn memory_limit(&self, node: &Node) -> Option<u32> {
         match node.engine {
             Engine::Nspawn => node.memory_mib,
-            Engine::Uml => None,
+            Engine::Uml | Engine::Qemu => None,
         }
     }
 
@@ -185,7 +187,7 @@ impl Lab {
                 let socket = format!("/proc/{init}/root/run/systemd/private");
                 Path::new(&socket).exists().then_some(())?;
             }
-            Engine::Uml => {}
+            Engine::Uml | Engine::Qemu => {}
         }
         let mut command = vec!["systemctl".to_owned(), "is-system-running".to_owned()];
         if wait {
@@ -249,8 +251,12 @@ impl Lab {
         if !self.is_on(node) {
             bail!("{} is off; nothing to freeze", node.name);
         }
-        let group = names::node_group(&node.name);
-        self.cgroups.freeze(&group, true)
+        match node.engine {
+            Engine::Nspawn | Engine::Uml => {}
+            // First, so that the machine's clocks stand still, which the freezer alone does not do.
+            Engine::Qemu => qmp::stop(&qemu::socket(node))?,
+        }
+        self.cgroups.freeze(&names::node_group(&node.name), true)
     }
 
     /// Lets a frozen node go on.
@@ -262,14 +268,18 @@ impl Lab {
                 node.name
             );
         }
-        self.cgroups.freeze(&names::node_group(&node.name), false)
+        self.cgroups.freeze(&names::node_group(&node.name), false)?;
+        match node.engine {
+            Engine::Nspawn | Engine::Uml => Ok(()),
+            Engine::Qemu => qmp::resume(&qemu::socket(node)),
+        }
     }
 
     /// Makes a node's disk ready for a boot.
     pub fn prepare_disk(&self, node: &Node) -> Result<()> {
         match node.engine {
             Engine::Nspawn => disk::prepare(&self.topology, node),
-            Engine::Uml => uml::prepare_disk(&self.topology, node),
+            Engine::Uml | Engine::Qemu => own_kernel::prepare_disk(&self.topology, node),
         }
     }
 }

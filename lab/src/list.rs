@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use hamesh_roles::Engine;
 use serde::Serialize;
 
 use crate::faults::Faults;
@@ -40,10 +39,7 @@ pub fn rows(lab: &Lab, faults: &Faults) -> Vec<Row> {
     });
     let row = |(node, state): (&crate::topology::Node, State)| Row {
         node: node.name.clone(),
-        engine: match node.engine {
-            Engine::Nspawn => "nspawn",
-            Engine::Uml => "uml",
-        },
+        engine: node.engine.name(),
         state,
         addresses: node
             .nics

@@ -30,7 +30,7 @@ pub fn show(lab: &Lab, node: &Node, console: bool, arguments: &[String]) -> Resu
                 .arg(journal)
                 .args(arguments))
         }
-        Engine::Uml => bail!(
+        Engine::Uml | Engine::Qemu => bail!(
             "{0} is off and its journal is on its own disk; `hamesh-lab start {0}` first, or \
              `logs --console`",
             node.name

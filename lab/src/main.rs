@@ -1,13 +1,14 @@
 //! `hamesh-lab`: a whole site on one Linux machine.
 //!
-//! Each VM is a container (or a User-Mode Linux) that boots a real Debian in a network namespace of
-//! its own; bridges and clients live in namespaces too, so no address of a site exists on the host.
+//! Each VM is a container (or has a kernel of its own) that boots a real Debian in a network
+//! namespace of its own; bridges and clients live in namespaces too, so no address of a site
+//! exists on the host.
 //! See `docs/decisions/0004-lab.md`.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `topology`, `names`, `files`, `wiring`, `faults`, `recipe`, `engine` | pure: what to make |
-//! | `tool`, `cgroup`, `host`, `image`, `pool`, `disk`, `uml` | drivers: make it |
+//! | `tool`, `cgroup`, `host`, `image`, `pool`, `disk`, `own_kernel`, `qmp` | drivers: make it |
 //! | `lab`, `enter`, `run_node`, `forward`, `trouble` | a site that is up |
 //! | `up`, `deploy`, `down`, `list` | the larger commands |
 
@@ -40,15 +41,16 @@ mod lab;
 mod list;
 mod logs;
 mod names;
+mod own_kernel;
 mod parallel;
 mod pool;
 mod progress;
+mod qmp;
 mod recipe;
 mod run_node;
 mod tool;
 mod topology;
 mod trouble;
-mod uml;
 mod up;
 mod wiring;
 

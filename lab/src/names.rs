@@ -108,7 +108,7 @@ pub fn console_log(node: &str) -> PathBuf {
     node_dir(node).join("console.log")
 }
 
-/// The disk of a User-Mode Linux node.
+/// The disk of a node with a kernel of its own.
 pub fn disk_image(node: &str) -> PathBuf {
     node_dir(node).join("disk.ext4")
 }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use hamesh_roles::Engine;
 
+use crate::engine::{console, qemu, uml};
 use crate::names::POOL_IN_NODE;
 
 /// The Debian release of every node.
@@ -34,7 +35,7 @@ const PACKAGES: [&str; 17] = [
 ];
 
 /// In nodes with a kernel of their own: devices, and the lab's way in.
-const UML_PACKAGES: [&str; 3] = ["e2fsprogs", "openssh-server", "udev"];
+const OWN_KERNEL_PACKAGES: [&str; 3] = ["e2fsprogs", "openssh-server", "udev"];
 
 /// Units that have no work in a lab: nothing to log in on, no clock and no updates to fetch.
 const MASKED: [&str; 8] = [
@@ -49,7 +50,7 @@ const MASKED: [&str; 8] = [
 ];
 
 /// More such units where udev and a kernel of its own run.
-const UML_MASKED: [&str; 5] = [
+const OWN_KERNEL_MASKED: [&str; 5] = [
     "getty-static.service",
     "serial-getty@hvc0.service",
     "serial-getty@tty0.service",
@@ -82,13 +83,25 @@ impl Recipe {
         match engine {
             Engine::Nspawn => {}
             Engine::Uml => {
-                recipe.packages.extend(UML_PACKAGES);
-                recipe.files.extend(crate::engine::uml::files());
-                recipe.enabled.push("hamesh-lab-console.service");
-                recipe.masked.extend(UML_MASKED);
+                recipe.give_console();
+                recipe.files.extend(uml::files());
+            }
+            Engine::Qemu => {
+                recipe.give_console();
+                recipe.packages.extend(qemu::PACKAGES);
+                recipe.files.extend(qemu::files());
+                recipe.masked.extend(qemu::MASKED);
             }
         }
         recipe
+    }
+
+    /// What every node with a kernel of its own needs.
+    fn give_console(&mut self) {
+        self.packages.extend(OWN_KERNEL_PACKAGES);
+        self.files.extend(console::files());
+        self.enabled.push("hamesh-lab-console.service");
+        self.masked.extend(OWN_KERNEL_MASKED);
     }
 
     /// Everything that decides what the image holds, as text.
@@ -129,14 +142,14 @@ fn files() -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn each_engine_has_an_image_of_its_own() {
-        assert_ne!(
-            Recipe::of(Engine::Nspawn).text(),
-            Recipe::of(Engine::Uml).text()
-        );
+        let texts: BTreeSet<String> = Engine::ALL.map(|e| Recipe::of(e).text()).into();
+        assert_eq!(texts.len(), Engine::ALL.len());
     }
 
     #[test]

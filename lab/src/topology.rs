@@ -204,9 +204,9 @@ impl Topology {
         nodes.chain(clients).collect()
     }
 
-    /// Whether any node runs on a kernel of its own.
-    pub fn has_uml(&self) -> bool {
-        self.nodes.iter().any(|node| node.engine == Engine::Uml)
+    /// Whether any node runs on this engine.
+    pub fn runs(&self, engine: Engine) -> bool {
+        self.nodes.iter().any(|node| node.engine == engine)
     }
 }
 

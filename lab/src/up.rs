@@ -15,7 +15,7 @@ use crate::parallel;
 use crate::pool;
 use crate::progress::Step;
 use crate::topology::Node;
-use crate::{trouble, uml};
+use crate::{own_kernel, trouble};
 
 /// What to bring up.
 #[derive(Debug)]
@@ -43,14 +43,11 @@ pub fn up(request: &Request<'_>) -> Result<()> {
         false => pool::own_packages(request.packages)?,
     };
     let step = Step::begin("Fill the package pool", None);
-    let outcome = if pool::ensure(&own)? {
-        "filled"
-    } else {
-        "nothing new"
-    };
-    step.finish(outcome);
-    let step = Step::begin("Wire the networks", None);
+    let filled = pool::ensure(&own)?;
     fs::create_dir_all(STATE).with_context(|| format!("creating {STATE}"))?;
+    own_kernel::ensure_pool_disk(&lab.topology, filled)?;
+    step.finish(if filled { "filled" } else { "nothing new" });
+    let step = Step::begin("Wire the networks", None);
     host::build_fabric(&lab.topology)?;
     trouble::change(&lab, |_| {})?;
     // From here on the other commands know the site.
@@ -76,12 +73,12 @@ fn refuse_another_site(text: &str) -> Result<()> {
 fn prepare_host(lab: &Lab) -> Result<()> {
     let step = Step::begin("Prepare this machine", None);
     let mut wanted = host::PACKAGES.to_vec();
-    if lab.topology.has_uml() {
-        wanted.extend(host::UML_PACKAGES);
+    for engine in Engine::ALL.into_iter().filter(|e| lab.topology.runs(*e)) {
+        wanted.extend(host::engine_packages(engine));
     }
     let installed = host::install_packages(&wanted)?;
     host::raise_settings()?;
-    uml::check(&lab.topology)?;
+    own_kernel::check(&lab.topology)?;
     if installed.is_empty() {
         step.finish("nothing to install");
     } else {
@@ -93,10 +90,9 @@ fn prepare_host(lab: &Lab) -> Result<()> {
 fn build_images(lab: &Lab) -> Result<()> {
     // The pool is worked out against the container image, so that one is always needed.
     let mut engines = vec![Engine::Nspawn];
-    if lab.topology.has_uml() {
-        engines.push(Engine::Uml);
-        uml::ensure_key()?;
-    }
+    let others = [Engine::Uml, Engine::Qemu];
+    engines.extend(others.into_iter().filter(|e| lab.topology.runs(*e)));
+    own_kernel::ensure_key(&lab.topology)?;
     for engine in engines {
         let known = image::path(engine).exists();
         let step = Step::begin(&format!("Build the {engine} base image"), None);

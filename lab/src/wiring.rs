@@ -7,9 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use hamesh_roles::Engine;
-
-use crate::engine::uml;
+use crate::engine::{console, has_own_kernel};
 use crate::names::node_namespace;
 use crate::topology::{Client, Network, Node, Topology};
 
@@ -56,19 +54,20 @@ pub fn client_address(network: &Network, client: &Client) -> String {
 }
 
 /// Commands in the fabric that plug a node's interfaces into the bridges. A container gets one end
-/// of a cable; a User-Mode Linux opens a tap by name.
+/// of a cable; a kernel of its own opens a tap by name.
 pub fn plug_node(topology: &Topology, node: &Node) -> String {
     let namespace = node_namespace(&node.name);
     let mut batch = String::new();
     for nic in &node.nics {
         let (port, interface, mac) = (&nic.port, &nic.interface, &nic.mac);
         let network = &topology.networks[nic.network];
-        let _ = match node.engine {
-            Engine::Nspawn => writeln!(
+        let _ = if has_own_kernel(node.engine) {
+            writeln!(batch, "tuntap add dev {port} mode tap")
+        } else {
+            writeln!(
                 batch,
                 "link add {port} type veth peer name {interface} address {mac} netns {namespace}"
-            ),
-            Engine::Uml => writeln!(batch, "tuntap add dev {port} mode tap"),
+            )
         };
         let _ = writeln!(
             batch,
@@ -79,14 +78,14 @@ pub fn plug_node(topology: &Topology, node: &Node) -> String {
     batch
 }
 
-/// Commands in the fabric that lay a User-Mode Linux node's console cable.
+/// Commands in the fabric that lay the console cable of a node with a kernel of its own.
 pub fn plug_console(node: &Node) -> String {
-    let port = uml::console_port(node);
+    let port = console::console_port(node);
     format!(
         "tuntap add dev {port} mode tap\nlink set {port} alias {}:console up\n\
          address replace {}/64 dev {port} nodad\n",
         node.name,
-        uml::OUTSIDE
+        console::OUTSIDE
     )
 }
 

@@ -325,7 +325,7 @@ fn show_node(
         .map(|(network, ip)| format!("{network} {ip}"));
     let engine = match engine {
         Engine::Nspawn => DEFAULT,
-        Engine::Uml => engine.name(),
+        Engine::Uml | Engine::Qemu => engine.name(),
     };
     let memory = memory_mib.map(|mib| format!("{mib} MiB"));
     vec![

@@ -110,17 +110,20 @@ pub enum Engine {
     Nspawn,
     /// User-Mode Linux: a kernel of its own.
     Uml,
+    /// Debian's stock kernel on a machine that QEMU emulates.
+    Qemu,
 }
 
 impl Engine {
     /// Every engine.
-    pub const ALL: [Engine; 2] = [Engine::Nspawn, Engine::Uml];
+    pub const ALL: [Engine; 3] = [Engine::Nspawn, Engine::Uml, Engine::Qemu];
 
     /// The name in `site.yaml`.
     pub const fn name(self) -> &'static str {
         match self {
             Engine::Nspawn => "nspawn",
             Engine::Uml => "uml",
+            Engine::Qemu => "qemu",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What a container cannot show: its clock is the host's (so it may not set it), a frozen node's
 //! kernel still answers ARP and acknowledges TCP, and sysctls outside its network namespace are the
-//! host's. Nodes that need more run under User-Mode Linux.
+//! host's. Nodes that need more have a kernel of their own.
 
 use std::ffi::OsString;
 use std::path::Path;

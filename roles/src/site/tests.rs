@@ -190,8 +190,8 @@ prop_compose! {
         second in any::<bool>(),
         names in proptest::collection::btree_set("[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", 1..20),
         vips in btree_map("[a-z]{1,5}|null", any_terms(), 0..4),
-        choices in vec((option::of(select(&Role::ALL[..])), any::<bool>(), any::<bool>(),
-            option::of(64..9000u32)), 20),
+        choices in vec((option::of(select(&Role::ALL[..])), any::<bool>(),
+            select(&Engine::ALL[..]), option::of(64..9000u32)), 20),
         coordinators in 1..4usize,
     ) -> Site {
         let mut networks = BTreeMap::from([(network("null"), Network { cidr: cidr(six, 0) })]);
@@ -199,12 +199,11 @@ prop_compose! {
             networks.insert(network("b"), Network { cidr: cidr(!six, 1) });
         }
         let mut nodes = BTreeMap::new();
-        for (i, (name, (role, both, uml, memory_mib))) in names.iter().zip(choices).enumerate() {
+        for (i, (name, (role, both, engine, memory_mib))) in names.iter().zip(choices).enumerate() {
             let mut addresses = BTreeMap::from([(network("null"), host(six, 0, i))]);
             if second && both {
                 addresses.insert(network("b"), host(!six, 1, i));
             }
-            let engine = if uml { Engine::Uml } else { Engine::Nspawn };
             let lab = LabOptions { engine, memory_mib };
             nodes.insert(node(name), Node { role, addresses, lab });
         }

@@ -7,13 +7,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
 use super::World;
+use crate::site::vip::Shared;
 use crate::site::wait::{throughout, until};
 use crate::site::{COORDINATOR, PATIENCE, Site};
 
-const EDGE: &str = "vip/edge";
+const EDGE: Shared = Shared {
+    claim: "vip/edge",
+    ip: EDGE_IP,
+    members: MEMBERS,
+};
 const EDGE_IP: &str = "192.168.30.130";
 const MEMBERS: [&str; 2] = ["haproxy-ext-1", "haproxy-ext-2"];
 /// Long beside the longest promise, which a node that forgot its own waits out.
@@ -52,10 +56,7 @@ pub fn agent_silenced(world: &World) -> Result<()> {
             site.sh(holder, &kill.replace("STOP", "CONT"))?;
         }
         taken?;
-        until(&format!("{holder} stands by"), PATIENCE, || {
-            ensure!(part(site, holder)? == "standby", "{}", part(site, holder)?);
-            Ok(())
-        })?;
+        EDGE.until_standby(site, holder)?;
         one_answers(site)?;
     }
     Ok(())
@@ -148,7 +149,7 @@ pub fn without_coordinator(world: &World) -> Result<()> {
 pub fn break_glass(world: &World) -> Result<()> {
     let site = &world.site;
     let (holder, other) = settled(site)?;
-    let open = format!("hamesh-agent break-glass open {EDGE}");
+    let open = format!("hamesh-agent break-glass open {}", EDGE.claim);
     let refused = site.try_sh(other, &open)?;
     ensure!(refused.code != 0, "opened without assurance: {refused:?}");
     ensure!(
@@ -173,7 +174,10 @@ pub fn break_glass(world: &World) -> Result<()> {
                 Ok(())
             })
         });
-    let closed = site.sh(other, &format!("hamesh-agent break-glass close {EDGE}"));
+    let closed = site.sh(
+        other,
+        &format!("hamesh-agent break-glass close {}", EDGE.claim),
+    );
     site.sh(COORDINATOR, "systemctl start hamesh-coordinator")?;
     site.lab.must(["start", holder])?;
     opened.and(closed)?;
@@ -190,74 +194,26 @@ fn stays(site: &Site, holder: &str, other: &str) -> Result<()> {
     throughout("it stays where it is", WATCH, || held_by(site, holder))
 }
 
-/// Waits until one member holds, the other stands by, and one answers: holder and other.
 fn settled(site: &Site) -> Result<(&'static str, &'static str)> {
-    let [a, b] = MEMBERS;
-    let found = until("one holds and the other stands by", PATIENCE, || {
-        let parts = (part(site, a)?, part(site, b)?);
-        match (parts.0.as_str(), parts.1.as_str()) {
-            ("holding", "standby") => Ok((a, b)),
-            ("standby", "holding") => Ok((b, a)),
-            _ => anyhow::bail!("{a} is {}, {b} is {}", parts.0, parts.1),
-        }
-    })?;
-    one_answers(site)?;
-    Ok(found)
+    EDGE.settled(site)
 }
 
 fn until_held_by(site: &Site, node: &str) -> Result<()> {
-    until(&format!("{node} holds {EDGE}"), PATIENCE, || {
-        held_by(site, node)
-    })
+    EDGE.until_held_by(site, node)
 }
 
 fn held_by(site: &Site, node: &str) -> Result<()> {
-    let part = part(site, node)?;
-    ensure!(
-        part == "holding" || part == "holding-alone",
-        "{node} is {part}"
-    );
-    let answers = answers(site)?;
-    ensure!(answers.len() == 1, "answered by {answers:?}");
-    let own = site.sh(node, "ip -o link")?;
-    let own = own.to_lowercase();
-    ensure!(
-        answers.iter().all(|mac| own.contains(mac)),
-        "answered by {answers:?}, which is not {node}"
-    );
-    Ok(())
+    EDGE.held_by(site, node)
 }
 
 fn one_answers(site: &Site) -> Result<()> {
-    until("the address answers", PATIENCE, || {
-        let answers = answers(site)?;
-        ensure!(!answers.is_empty(), "nobody answers");
-        Ok(answers)
-    })
-    .and_then(|answers| {
-        ensure!(answers.len() == 1, "answered by {answers:?}");
-        Ok(())
-    })
+    EDGE.one_answers(site)
 }
 
-/// The hardware addresses that answer a few questions of the client.
 fn answers(site: &Site) -> Result<BTreeSet<String>> {
-    let script = format!(
-        "dev=$(ip -o route get {EDGE_IP} | sed 's/.* dev \\([^ ]*\\).*/\\1/'); \
-         arping -c 2 -w 1 -I \"$dev\" {EDGE_IP} || true"
-    );
-    let said = site.lab.must(["client", "--", "sh", "-c", &script])?;
-    let mac = |line: &str| Some(line.split_once('[')?.1.split_once(']')?.0.to_lowercase());
-    Ok(said.lines().filter_map(mac).collect())
+    EDGE.answers(site)
 }
 
-/// A node's part in the claim, by its own word; `gone` when its agent does not answer.
 fn part(site: &Site, node: &str) -> Result<String> {
-    let answer = site.on(node, &["hamesh-agent", "status", "--output", "json"])?;
-    if answer.code != 0 {
-        return Ok("gone".to_owned());
-    }
-    let status: Value = serde_json::from_str(&answer.stdout).context("no JSON")?;
-    let part = &status["claims"]["claims"][EDGE]["part"];
-    Ok(part.as_str().unwrap_or("none").to_owned())
+    EDGE.part(site, node)
 }

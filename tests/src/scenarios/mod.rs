@@ -15,6 +15,7 @@
 //! | [`lab`] | what the lab leaves behind |
 //! | [`pair`] | a small site: apt on the holder, copies of it, both families, layers |
 //! | [`kernels`] | nodes with a kernel of their own |
+//! | [`stock_kernel`] | claims on Debian's stock kernel |
 
 mod asked;
 pub mod claims;
@@ -30,6 +31,7 @@ pub mod moves;
 pub mod observe;
 pub mod packages;
 pub mod pair;
+pub mod stock_kernel;
 
 use anyhow::{Context as _, Result};
 
@@ -233,12 +235,7 @@ pub const ALL: &[Scenario] = &[
         "an etcd of the administrator is left alone",
         packages::beside_etcd,
     ),
-    Scenario {
-        sentence: "down leaves nothing behind",
-        play: lab::down,
-        whole: false,
-        ground: Ground::Thirteen,
-    },
+    on_another_site("down leaves nothing behind", lab::down),
     on_pair(
         "addresses of both families are held and go together",
         pair::families::together,
@@ -279,12 +276,38 @@ pub const ALL: &[Scenario] = &[
         "a copy in the holder's place makes no second holder",
         pair::twin::in_its_place,
     ),
-    Scenario {
-        sentence: "nodes with a kernel of their own are members like any other",
-        play: kernels::members,
-        whole: false,
-        ground: Ground::Thirteen,
-    },
+    on_another_site(
+        "nodes with a kernel of their own are members like any other",
+        kernels::members,
+    ),
+    on_another_site(
+        "on a stock kernel one node holds and answers",
+        stock_kernel::held,
+    ),
+    on_another_site(
+        "on a stock kernel the fence closes by itself",
+        stock_kernel::silenced,
+    ),
+    on_another_site(
+        "a wall clock that jumps by hours moves nothing",
+        stock_kernel::clock_set,
+    ),
+    on_another_site(
+        "a holder paused whole stands by when it goes on",
+        stock_kernel::paused,
+    ),
+    on_another_site(
+        "on a stock kernel a holder without power is succeeded",
+        stock_kernel::killed,
+    ),
+    on_another_site(
+        "the tests of fence and addresses pass on a stock kernel",
+        stock_kernel::tests_of_the_kernel_side,
+    ),
+    on_another_site(
+        "emulated machines leave nothing behind",
+        stock_kernel::nothing_left,
+    ),
 ];
 
 const fn on_whole(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
@@ -299,6 +322,14 @@ const fn on_whole(sentence: &'static str, play: fn(&World) -> Result<()>) -> Sce
 const fn on_pair(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
     Scenario {
         ground: Ground::Pair,
+        ..on_whole(sentence, play)
+    }
+}
+
+/// One that brings up the site that it needs, or takes it down.
+const fn on_another_site(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
+    Scenario {
+        whole: false,
         ..on_whole(sentence, play)
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod traces;
 pub mod views;
+pub mod vip;
 pub mod wait;
 
 use std::collections::BTreeSet;

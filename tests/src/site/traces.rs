@@ -56,7 +56,7 @@ fn processes_and_namespaces(found: &mut BTreeSet<String>) -> Result<()> {
             continue;
         };
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        let of_the_lab = ["systemd-nspawn", "hamesh-lab", "linux.uml"];
+        let of_the_lab = ["systemd-nspawn", "hamesh-lab", "linux.uml", "qemu-system"];
         if of_the_lab.iter().any(|word| command.contains(word)) {
             found.insert(format!("process {pid} {command}"));
         }

@@ -167,8 +167,8 @@ fn interfaces_change() -> Result<()> {
 
 fn golden_text() -> Result<()> {
     let lab = Lab::new(1)?;
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/fence.nft");
-    let text = std::fs::read_to_string(golden)?;
+    // Within the program, so that it finds it on another machine too.
+    let text = include_str!("../golden/fence.nft");
     let net = &lab.nodes[0].namespace;
     for name in ["ens192", "bond0.30", "br_t@1"] {
         ensure!(
@@ -177,7 +177,7 @@ fn golden_text() -> Result<()> {
         );
         net.run(&format!("ip link add name {name} type bridge"))?;
     }
-    net.within(|| Ok(load::check(&text)?))?;
+    net.within(|| Ok(load::check(text)?))?;
     let listed = net.run("nft list ruleset")?;
     ensure!(listed.is_empty(), "a check loaded something: {listed}");
     Ok(())
