@@ -159,6 +159,9 @@ pub struct Events {
     /// How many past events to show
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub last: u32,
+    /// Show instead who asked for which change, and what became of it; also what was refused
+    #[arg(long, conflicts_with = "follow")]
+    pub audit: bool,
 }
 
 /// Make a site document the desired state.

@@ -15,6 +15,8 @@
 //! | `/hamesh/v1/operators/NAME` | [`OperatorRecord`](super::OperatorRecord) |
 //! | `/hamesh/v1/events-head` | [`EventHead`](super::EventHead): the newest event's number |
 //! | `/hamesh/v1/events/NUMBER` | [`EventRecord`](super::EventRecord), 20 digits |
+//! | `/hamesh/v1/audit-head` | [`AuditHead`](super::AuditHead): the newest call's number |
+//! | `/hamesh/v1/audit/NUMBER` | [`AuditRecord`](super::AuditRecord), 20 digits |
 
 use hamesh_proto::ids::{ClaimId, NodeId, OperatorName};
 
@@ -46,6 +48,10 @@ pub const OPERATORS: &str = "/hamesh/v1/operators/";
 pub const EVENTS_HEAD: &str = "/hamesh/v1/events-head";
 /// The event log.
 pub const EVENTS: &str = "/hamesh/v1/events/";
+/// The number of the newest call in the audit trail.
+pub const AUDIT_HEAD: &str = "/hamesh/v1/audit-head";
+/// The audit trail.
+pub const AUDIT: &str = "/hamesh/v1/audit/";
 
 /// The record of an enrolled node.
 pub fn node(node: &NodeId) -> String {
@@ -75,6 +81,11 @@ pub fn operator(name: &OperatorName) -> String {
 /// The record of an event; sorts as the number does.
 pub fn event(number: u64) -> String {
     format!("{EVENTS}{number:020}")
+}
+
+/// The record of a call in the audit trail; sorts as the number does.
+pub fn audit(number: u64) -> String {
+    format!("{AUDIT}{number:020}")
 }
 
 /// What follows the prefix in a key.

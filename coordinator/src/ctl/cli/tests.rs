@@ -23,6 +23,7 @@ fn every_command_parses() {
         "coordctl node remove node-1 --yes",
         "coordctl node re-enrol node-1 --valid 2h",
         "coordctl events --follow --last 3",
+        "coordctl events --audit --last 3",
         "coordctl site",
         "coordctl apply -f site.yaml --dry-run",
         "coordctl apply --file site.yaml --yes",

@@ -1,6 +1,7 @@
 //! Screens: pure functions from a view, the time and a look to text.
 
 mod access;
+mod audit;
 mod claims;
 mod events;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod status;
 mod tests;
 
 pub use access::{context, operators, token_created, tokens};
+pub use audit::audit;
 pub use claims::{claims, drained, explanation, moved};
 pub use events::{event_line, events};
 pub use node::node;

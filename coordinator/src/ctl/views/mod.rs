@@ -10,12 +10,14 @@ use serde::Serialize;
 use super::time::Moment;
 
 mod access;
+mod audit;
 mod claims;
 mod node;
 mod plan;
 mod status;
 
 pub use access::{ContextView, OperatorView, RemovedView, TokenCreatedView, TokenView};
+pub use audit::{AuditView, CallResult};
 pub use claims::{
     CandidateView, ClaimState, ClaimView, DrainedView, ExplanationView, MoveView, MovedView,
 };
