@@ -9,6 +9,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::backup::metrics::BackupMetrics;
 use crate::claims::metrics::{ClaimMetrics, LeaseMetrics};
 
 /// From a fsync on a fast disk to the store's deadline.
@@ -42,6 +43,7 @@ pub struct Metrics {
     pub key_ring_version: IntGauge,
     pub leases: LeaseMetrics,
     pub claims: ClaimMetrics,
+    pub backups: BackupMetrics,
 }
 
 impl Default for Metrics {
@@ -118,6 +120,7 @@ impl Metrics {
                 .gauge("gossip_key_ring_version", "Version of the gossip key ring."),
             leases: LeaseMetrics::new(&register),
             claims: ClaimMetrics::new(&register),
+            backups: BackupMetrics::new(&register),
             registry: registry.clone(),
         }
     }

@@ -89,6 +89,8 @@ pub enum Command {
     /// Look after the gossip between the nodes
     #[command(subcommand)]
     Gossip(GossipCommand),
+    /// Write everything that the coordinators know to an encrypted file, or check such a file
+    Backup(Backup),
     /// Show or import the context file
     #[command(subcommand)]
     Context(ContextCommand),
@@ -262,6 +264,49 @@ pub enum Access {
 pub enum GossipCommand {
     /// Replace the key that encrypts gossip, without an interruption
     RotateKey,
+}
+
+/// Write or check a backup.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Backup {
+    /// Where to write the backup
+    #[arg(value_hint = ValueHint::FilePath, required = true)]
+    pub file: Option<PathBuf>,
+    /// Where the passphrase comes from.
+    #[command(flatten)]
+    pub passphrase: PassphraseSource,
+    /// What else to do
+    #[command(subcommand)]
+    pub command: Option<BackupCommand>,
+}
+
+/// About backups.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Check a backup, without any coordinator, and say what is in it
+    Verify {
+        /// The backup
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Where the passphrase comes from.
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+    },
+    /// Set the passphrase of the backups that the site document asks for
+    Passphrase {
+        /// Where the passphrase comes from.
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+    },
+}
+
+/// Where a passphrase comes from.
+#[derive(Debug, Clone, Args)]
+pub struct PassphraseSource {
+    /// File whose first line is the passphrase [default: ask for it]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// About the context file.

@@ -48,6 +48,10 @@ pub enum EventKind {
     GossipRotationStarted,
     GossipRotationSkipped,
     GossipRotationFinished,
+    BackupMade,
+    BackupFailed,
+    BackupTaken,
+    BackupKeySet,
 }
 
 impl EventKind {
@@ -91,6 +95,10 @@ impl EventKind {
             Self::GossipRotationStarted => "gossip.rotation_started",
             Self::GossipRotationSkipped => "gossip.rotation_skipped",
             Self::GossipRotationFinished => "gossip.rotation_finished",
+            Self::BackupMade => "backup.made",
+            Self::BackupFailed => "backup.failed",
+            Self::BackupTaken => "backup.taken",
+            Self::BackupKeySet => "backup.passphrase_set",
         }
     }
 }

@@ -66,6 +66,8 @@ changes!(
     RemoveOperatorRequest: |it| it.name.clone(),
     RenewCertificateRequest: |_it| "a certificate for the caller".to_owned(),
     RotateGossipKeyRequest: |_it| "a new gossip key".to_owned(),
+    BackupRequest: |_it| "a backup of everything, the CA's key among it".to_owned(),
+    SetBackupKeyRequest: |_it| "a passphrase for the scheduled backups".to_owned(),
     MoveClaimRequest: |it| format!("{} to {}", it.claim, or(&it.to, "the best other node")),
     PauseClaimRequest: |it| {
         format!("{} {}", if it.paused { "pause" } else { "resume" }, it.claim)

@@ -11,6 +11,7 @@ mod audit;
 #[cfg(test)]
 mod audit_tests;
 mod auth;
+mod backups;
 mod claims;
 mod events;
 mod nodes;
@@ -62,6 +63,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl v1::operators_server::Operators for OperatorsService {
+    type BackupStream = ReceiverStream<Result<v1::BackupPiece, Status>>;
     type EventsStream = ReceiverStream<Result<v1::Event, Status>>;
     type RotateGossipKeyStream = ReceiverStream<Result<v1::RotationProgress, Status>>;
 
@@ -186,5 +188,20 @@ impl v1::operators_server::Operators for OperatorsService {
     async fn audit(&self, request: Request<v1::AuditRequest>) -> Answer<v1::AuditTrail> {
         self.serve("Operators/Audit", request, |it| self.audit_trail(it))
             .await
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
+        self.serve("Operators/Backup", request, |it| self.send_backup(it))
+            .await
+    }
+
+    async fn set_backup_key(
+        &self,
+        request: Request<v1::SetBackupKeyRequest>,
+    ) -> Answer<v1::BackupKeyIsSet> {
+        self.serve("Operators/SetBackupKey", request, |it| {
+            self.keep_backup_key(it)
+        })
+        .await
     }
 }

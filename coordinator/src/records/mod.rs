@@ -8,6 +8,7 @@
 //! before they come here.
 
 mod audit;
+mod backups;
 mod claims;
 pub mod keys;
 mod values;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use audit::{AuditHead, AuditRecord, AuditResult};
+pub use backups::{BackupKeyRecord, BackupsRecord, FailedBackup, MadeBackup};
 pub use claims::{
     ClaimRecord, ClaimWishesRecord, Drain, LeaseSecretRecord, MoveRecord, MovesRecord,
 };

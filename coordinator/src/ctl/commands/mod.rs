@@ -1,12 +1,14 @@
 //! Each command: asks the coordinator, shows what it said.
 
 mod access;
+mod backup;
 mod claims;
 mod context;
 mod generate;
 mod gossip;
 mod init;
 mod nodes;
+mod passphrase;
 mod prompt;
 mod site;
 mod status;
@@ -66,6 +68,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(command) => access::token(&session, command).await,
         Command::Operator(command) => access::operator(&session, command).await,
         Command::Gossip(command) => gossip::run(&session, &command).await,
+        Command::Backup(options) => backup::run(&session, options).await,
         Command::Context(command) => context::run(&session, command),
         Command::Init(options) => init::run(&session, options).await,
         Command::Generate(what) => generate::run(&what),

@@ -2,6 +2,9 @@
 
 mod access;
 mod audit;
+mod backup;
+#[cfg(test)]
+mod backup_tests;
 mod claims;
 mod events;
 #[cfg(test)]
@@ -15,6 +18,7 @@ mod tests;
 
 pub use access::{context, operators, token_created, tokens};
 pub use audit::audit;
+pub use backup::backup;
 pub use claims::{claims, drained, explanation, moved};
 pub use events::{event_line, events};
 pub use node::node;

@@ -19,12 +19,12 @@ use crate::ctl::views::{
     SiteView, StatusView, TokenCreatedView, TokenView,
 };
 
-const PLAIN: Look = Look {
+pub(super) const PLAIN: Look = Look {
     colour: false,
     width: Some(120),
 };
 
-fn golden(name: &str, actual: &str) {
+pub(super) fn golden(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);

@@ -11,6 +11,7 @@ use super::time::Moment;
 
 mod access;
 mod audit;
+mod backup;
 mod claims;
 mod node;
 mod plan;
@@ -18,6 +19,7 @@ mod status;
 
 pub use access::{ContextView, OperatorView, RemovedView, TokenCreatedView, TokenView};
 pub use audit::{AuditView, CallResult};
+pub use backup::{BackupOperatorView, BackupView, BackupsView};
 pub use claims::{
     CandidateView, ClaimState, ClaimView, DrainedView, ExplanationView, MoveView, MovedView,
 };
