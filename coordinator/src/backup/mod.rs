@@ -9,11 +9,15 @@
 //! | [`key`] | from a passphrase to a key |
 //! | [`container`] | the file: its parts, and what can be wrong with them |
 //! | [`snapshot`] | what is inside, and whether a site can be restored from it |
+//! | [`rebirth`] | what its records become when a site is restored from them |
 //! | [`schedule`] | backups by the clock, as the site document asks for them |
 
 pub mod container;
 pub mod key;
 pub mod metrics;
+pub mod rebirth;
+#[cfg(test)]
+mod restore_tests;
 pub mod schedule;
 pub mod snapshot;
 #[cfg(test)]

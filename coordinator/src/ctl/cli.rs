@@ -94,6 +94,8 @@ pub enum Command {
     /// Show or import the context file
     #[command(subcommand)]
     Context(ContextCommand),
+    /// Restore the site from a backup on this machine, its only coordinator (as root)
+    Restore(Restore),
     /// Set up a new site on this machine, its first coordinator (as root)
     Init(Init),
     /// Write man pages or shell completions
@@ -337,6 +339,29 @@ pub struct Init {
     /// Name of the first operator, an admin [default: who called sudo, or root]
     #[arg(long, value_name = "NAME")]
     pub operator: Option<OperatorName>,
+}
+
+/// Restore the site from a backup.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The node of the site document that this machine is
+    #[arg(long)]
+    pub node: NodeId,
+    /// Name of the operator who goes on from here, an admin [default: who called sudo, or root]
+    #[arg(long, value_name = "NAME")]
+    pub operator: Option<OperatorName>,
+    /// Where the passphrase comes from.
+    #[command(flatten)]
+    pub passphrase: PassphraseSource,
+    /// Begin an incarnation above this one, when the clock of an earlier restore was ahead
+    #[arg(long, value_name = "INCARNATION", default_value_t = 0)]
+    pub above: u64,
+    /// Do not ask whether every other coordinator is off
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// What is made for packages.

@@ -12,6 +12,7 @@ const PAGE: u64 = 500;
 #[expect(missing_docs, reason = "each name is its documentation")]
 pub enum EventKind {
     SiteInitialised,
+    SiteRestored,
     SiteApplied,
     CoordinatorStarted,
     NodeAssigned,
@@ -59,6 +60,7 @@ impl EventKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::SiteInitialised => "site.initialised",
+            Self::SiteRestored => "site.restored",
             Self::SiteApplied => "site.applied",
             Self::CoordinatorStarted => "coordinator.started",
             Self::NodeAssigned => "node.assigned",

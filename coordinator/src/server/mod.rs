@@ -9,6 +9,7 @@ mod grantors;
 mod health;
 mod listeners;
 mod renewal;
+mod restore;
 mod start;
 #[cfg(test)]
 mod tests;

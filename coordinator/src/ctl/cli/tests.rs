@@ -52,6 +52,8 @@ fn every_command_parses() {
         "coordctl backup passphrase",
         "coordctl --context other.json context show",
         "coordctl context import ada.json --replace",
+        "coordctl restore site.backup --node control-1",
+        "coordctl restore site.backup --node control-1 --operator ada --yes --above 7",
         "coordctl init --site-file site.yaml --node control-1",
         "coordctl init --site-file site.yaml --node control-1 --operator ada",
         "coordctl generate man out",

@@ -10,6 +10,7 @@ mod init;
 mod nodes;
 mod passphrase;
 mod prompt;
+mod restore;
 mod site;
 mod status;
 #[cfg(test)]
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gossip(command) => gossip::run(&session, &command).await,
         Command::Backup(options) => backup::run(&session, options).await,
         Command::Context(command) => context::run(&session, command),
+        Command::Restore(options) => restore::run(&session, options).await,
         Command::Init(options) => init::run(&session, options).await,
         Command::Generate(what) => generate::run(&what),
     }
