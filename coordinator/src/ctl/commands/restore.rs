@@ -59,12 +59,14 @@ fn welcome(status: &StatusView, backup: &BackupView) -> String {
     let (incarnation, generation) = id.map_or((0, 0), |id| (id.incarnation, id.generation));
     let made = backup.made.map_or("unknown".to_owned(), Moment::rfc3339);
     format!(
-        "Site {} is back: {} coordinates it, incarnation {incarnation}, generation {generation}.\n\
-         What was changed after {made} is lost: site documents applied since, nodes and operators \
-         admitted or removed since (those removed since are back: remove them again). All enrolment \
-         tokens are revoked. The nodes come back by themselves; one that enrolled since needs \
-         `hamesh-agent enroll --replace`.\n\
-         next: `coordctl status`, compare `coordctl site` with your own copy, and take a new backup\n",
+        "Site {} is back: {} coordinates it, incarnation {incarnation}, generation \
+         {generation}.\n\
+         What was changed after {made} is lost: site documents applied since, nodes and \
+         operators admitted or removed since (those removed since are back: remove them \
+         again). All enrolment tokens are revoked. The nodes come back by themselves; one that \
+         enrolled since needs `hamesh-agent enroll --replace`.\n\
+         next: `coordctl status`, compare `coordctl site` with your own copy, and take a new \
+         backup\n",
         status.site, status.coordinator.node,
     )
 }
