@@ -83,6 +83,11 @@ impl Dirs {
         self.state.join("bootstrap.json")
     }
 
+    /// What the first start of a restored coordinator puts into the empty store.
+    pub fn rebirth(&self) -> PathBuf {
+        self.state.join("restore.json")
+    }
+
     /// The first operator's identity, until it was handed over.
     pub fn first_operator(&self) -> PathBuf {
         self.state.join("first-operator.pem")

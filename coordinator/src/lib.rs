@@ -13,6 +13,7 @@
 //! | [`world`], [`sessions`] | the state as last read, and who is connected |
 //! | [`watcher`], [`rotation`] | the loops that judge nodes and rotate the gossip key |
 //! | [`claims`] | who is granted what: the grantors' thread, its keys and its store |
+//! | [`backup`] | backups: the file, what is in it, the schedule |
 //! | [`enrolment`], [`agents`], [`operators`] | the three services |
 //! | [`core`], [`server`] | what the services share, and how it is all built and run |
 //! | [`ctl`] | `coordctl`: commands and screens |
@@ -20,6 +21,7 @@
 
 pub mod agents;
 pub mod authority;
+pub mod backup;
 pub mod claims;
 pub mod cli;
 pub mod clock;

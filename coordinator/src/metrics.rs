@@ -9,12 +9,16 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::backup::metrics::BackupMetrics;
 use crate::claims::metrics::{ClaimMetrics, LeaseMetrics};
 
 /// From a fsync on a fast disk to the store's deadline.
 const STORE_BUCKETS: [f64; 11] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
+
+const UNWRITTEN: &str = "Calls turned away without an entry in the audit trail, because the caller \
+                         had been refused too often.";
 
 /// Every metric family. The names start with `hamesh_coordinator_`.
 #[derive(Debug, Clone)]
@@ -24,6 +28,7 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     pub enrolments: IntCounterVec,
     pub events: IntCounterVec,
+    pub audit_unwritten: IntCounter,
     pub refused_messages: IntCounterVec,
     rejected_handshakes: IntCounterVec,
     pub store_seconds: HistogramVec,
@@ -38,7 +43,7 @@ pub struct Metrics {
     pub key_ring_version: IntGauge,
     pub leases: LeaseMetrics,
     pub claims: ClaimMetrics,
-    build_info: IntGaugeVec,
+    pub backups: BackupMetrics,
 }
 
 impl Default for Metrics {
@@ -54,7 +59,8 @@ impl Metrics {
         let register = Families {
             registry: &registry,
         };
-        let metrics = Self {
+        build_info(&register);
+        Self {
             requests: register.counters(
                 "requests_total",
                 "Calls of the API by method and gRPC code.",
@@ -66,6 +72,7 @@ impl Metrics {
                 &["result"],
             ),
             events: register.counters("events_total", "Events recorded, by kind.", &["kind"]),
+            audit_unwritten: register.counter("audit_unwritten_total", UNWRITTEN),
             refused_messages: register.counters(
                 "refused_messages_total",
                 "Messages of agents' sessions that were refused, by reason.",
@@ -113,12 +120,9 @@ impl Metrics {
                 .gauge("gossip_key_ring_version", "Version of the gossip key ring."),
             leases: LeaseMetrics::new(&register),
             claims: ClaimMetrics::new(&register),
-            build_info: register.gauges("build_info", "1, with the version.", &["version"]),
+            backups: BackupMetrics::new(&register),
             registry: registry.clone(),
-        };
-        let version = [crate::VERSION];
-        metrics.build_info.with_label_values(&version).set(1);
-        metrics
+        }
     }
 
     /// Brings the listeners' own counters in.
@@ -144,6 +148,11 @@ impl Metrics {
             .expect("our families have consistent names and labels");
         String::from_utf8(text).expect("names, help texts and labels are UTF-8")
     }
+}
+
+fn build_info(register: &Families<'_>) {
+    let family = register.gauges("build_info", "1, with the version.", &["version"]);
+    family.with_label_values(&[crate::VERSION]).set(1);
 }
 
 /// Makes families in a registry. Names and labels are constants, so a clash is a bug of ours.

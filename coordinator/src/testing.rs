@@ -54,6 +54,7 @@ pub(crate) fn init_request(directory: &Path) -> InitRequest {
         dirs: Dirs::under(directory.join("hamesh")),
         owner: None,
         now: SystemTime::now(),
+        restored: None,
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn name(text: &str) -> NodeId {
 
 /// A site with its coordinator.
 pub(crate) struct TestSite {
-    directory: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub running: Running,
@@ -225,7 +226,7 @@ impl TestSite {
     }
 }
 
-async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Running {
+pub(crate) async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Running {
     let dirs = init_request(directory).dirs;
     let parts = Parts {
         config: Config::load(&dirs).expect("a configuration"),

@@ -299,6 +299,16 @@ impl SealKey {
         Self(Key::new(Zeroizing::new(random::bytes())))
     }
 
+    /// The key of these bytes.
+    pub fn from_bytes(secret: Zeroizing<[u8; KEY_BYTES]>) -> Self {
+        Self(Key::new(secret))
+    }
+
+    /// Its bytes, for a backup that is itself sealed.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; KEY_BYTES]> {
+        self.0.secret.clone()
+    }
+
     /// Reads the 32 bytes at `path`.
     pub fn load(path: &Path) -> io::Result<Self> {
         let bytes = Zeroizing::new(std::fs::read(path)?);

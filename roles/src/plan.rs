@@ -15,7 +15,7 @@ use crate::checks::Check;
 use crate::duration;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
-use crate::site::{Engine, LabOptions, Network, Node, Site, Vip};
+use crate::site::{Backups, Engine, LabOptions, Network, Node, Site, Vip};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +152,7 @@ fn site_steps(old: Option<&Site>, new: &Site) -> Vec<Step> {
                 "management network",
                 site.management_network.to_string().into(),
             ),
+            ("backups", show_backups(site.backups.as_ref()).into()),
         ]
     };
     let after = show(new);
@@ -165,6 +166,19 @@ fn site_steps(old: Option<&Site>, new: &Site) -> Vec<Step> {
         subject: Subject::Site,
         detail,
     }]
+}
+
+fn show_backups(backups: Option<&Backups>) -> String {
+    backups.map_or_else(
+        || NONE.to_owned(),
+        |backups| {
+            let (every, keep) = (duration::show(backups.every), backups.keep);
+            format!(
+                "every {every}, {keep} kept in {}",
+                backups.directory.display()
+            )
+        },
+    )
 }
 
 fn compare<N: Ord + Clone, T: PartialEq>(

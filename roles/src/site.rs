@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hamesh_proto::ids::{NodeId, SiteName};
@@ -24,6 +25,7 @@ use crate::role::Role;
 mod check;
 mod print;
 mod read;
+mod read_backups;
 mod read_checks;
 mod report;
 #[cfg(test)]
@@ -45,6 +47,32 @@ pub struct Site {
     pub vips: BTreeMap<VipName, Vip>,
     /// Every node, each with an address in the management network.
     pub nodes: BTreeMap<NodeId, Node>,
+    /// The backups that coordinators make by themselves.
+    pub backups: Option<Backups>,
+}
+
+/// Backups that a coordinator makes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backups {
+    /// How long after the last one the next is made.
+    pub every: Duration,
+    /// How many of them are kept.
+    pub keep: u32,
+    /// Where they are written on the coordinator.
+    pub directory: PathBuf,
+}
+
+impl Backups {
+    /// More often, they would be most of what the coordinator does; more seldom, they would be
+    /// of no use.
+    pub const EVERY: RangeInclusive<Duration> =
+        Duration::from_secs(600)..=Duration::from_secs(31 * 24 * 3600);
+    /// How many are kept when the document does not say.
+    pub const DEFAULT_KEEP: u32 = 14;
+    /// How many may be kept.
+    pub const KEEP: RangeInclusive<u32> = 1..=1000;
+    /// Where they are written when the document does not say: the coordinator may write there.
+    pub const DEFAULT_DIRECTORY: &str = "/var/lib/hamesh/backups";
 }
 
 /// One network of the site.

@@ -106,6 +106,23 @@ fn a_plan_names_each_difference() {
 }
 
 #[test]
+fn a_plan_tells_of_backups() {
+    let without = Site::parse(THIRTEEN).expect("a valid site");
+    let with = |terms: &str| {
+        let yaml = format!("{THIRTEEN}backups: {terms}\n");
+        Site::parse(&yaml).expect("a valid site")
+    };
+    let (plain, own) = (
+        with("{every: 24h}"),
+        with("{every: 24h, keep: 3, directory: /srv/b}"),
+    );
+    let text = plan_text(Some(&without), &plain)
+        + &plan_text(Some(&plain), &own)
+        + &plan_text(Some(&own), &without);
+    golden("backups.plan", &text);
+}
+
+#[test]
 fn a_plan_names_each_changed_term_of_a_virtual_address() {
     let yaml = fs::read_to_string(folder().join("terms.yaml")).expect("a document");
     let old = Site::parse(&yaml).expect("a valid site");

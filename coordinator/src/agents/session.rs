@@ -150,6 +150,7 @@ impl Serving {
     }
 
     async fn open(&mut self, hello: &v1::Hello) -> Result<Session, Status> {
+        self.same_incarnation(hello)?;
         let agent = Agent {
             started_unix_ms: hello.started_unix_ms,
             boot_id: hello.boot_id.chars().take(64).collect(),
@@ -174,6 +175,26 @@ impl Serving {
                 Err(Status::already_exists(older.to_string()))
             }
         }
+    }
+
+    /// Refuses an agent that follows a later incarnation: the site was restored elsewhere, and
+    /// nothing that is granted here may reach such an agent. The agent's word costs it no more
+    /// than its own session.
+    fn same_incarnation(&self, hello: &v1::Hello) -> Result<(), Status> {
+        let own = self.admitted.desired.record.incarnation;
+        let theirs = hello.assignment.map_or(0, |id| id.incarnation);
+        if theirs <= own {
+            return Ok(());
+        }
+        let refused = &self.core.metrics.refused_messages;
+        refused.with_label_values(&["later_incarnation"]).inc();
+        Err(Status::failed_precondition(format!(
+            "{} follows incarnation {theirs} of the site, this coordinator is of incarnation \
+             {own}: the site was restored from a backup on another machine; switch this \
+             coordinator off (if this is the restored one, its clock was behind: restore again \
+             with --above {theirs})",
+            self.admitted.node
+        )))
     }
 
     async fn take(&mut self, session: &Session, message: v1::AgentMessage) -> Result<(), Status> {

@@ -161,6 +161,40 @@ async fn a_session_that_does_not_begin_with_hello_ends() {
 }
 
 #[tokio::test]
+async fn an_agent_that_follows_a_later_incarnation_is_refused_with_what_to_do() {
+    let site = TestSite::start().await;
+    let agent = site.enrol("node-1").await;
+    let hello = |incarnation| {
+        let assignment = v1::AssignmentId {
+            incarnation,
+            generation: 1,
+        };
+        v1::AgentMessage {
+            kind: Some(Kind::Hello(v1::Hello {
+                protocol: 1,
+                assignment: Some(assignment),
+                ..v1::Hello::default()
+            })),
+        }
+    };
+    for (incarnation, refused) in [(1, false), (2, true)] {
+        let (outgoing, messages) = tokio::sync::mpsc::channel(1);
+        outgoing.send(hello(incarnation)).await.expect("room");
+        let stream = tokio_stream::wrappers::ReceiverStream::new(messages);
+        let opened = site.agents(&agent).session(stream).await.expect("opened");
+        let first = opened.into_inner().message().await;
+        assert_eq!(first.is_err(), refused, "{first:?}");
+        if let Err(status) = first {
+            assert_eq!(status.code(), Code::FailedPrecondition);
+            assert!(
+                status.message().contains("switch this coordinator off"),
+                "{status}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_is_renewed_and_the_new_one_opens_a_session() {
     let site = TestSite::start().await;
     let agent = site.enrol("node-1").await;

@@ -89,9 +89,13 @@ pub enum Command {
     /// Look after the gossip between the nodes
     #[command(subcommand)]
     Gossip(GossipCommand),
+    /// Write everything that the coordinators know to an encrypted file, or check such a file
+    Backup(Backup),
     /// Show or import the context file
     #[command(subcommand)]
     Context(ContextCommand),
+    /// Restore the site from a backup on this machine, its only coordinator (as root)
+    Restore(Restore),
     /// Set up a new site on this machine, its first coordinator (as root)
     Init(Init),
     /// Write man pages or shell completions
@@ -159,6 +163,9 @@ pub struct Events {
     /// How many past events to show
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub last: u32,
+    /// Show instead who asked for which change, and what became of it; also what was refused
+    #[arg(long, conflicts_with = "follow")]
+    pub audit: bool,
 }
 
 /// Make a site document the desired state.
@@ -261,6 +268,49 @@ pub enum GossipCommand {
     RotateKey,
 }
 
+/// Write or check a backup.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Backup {
+    /// Where to write the backup
+    #[arg(value_hint = ValueHint::FilePath, required = true)]
+    pub file: Option<PathBuf>,
+    /// Where the passphrase comes from.
+    #[command(flatten)]
+    pub passphrase: PassphraseSource,
+    /// What else to do
+    #[command(subcommand)]
+    pub command: Option<BackupCommand>,
+}
+
+/// About backups.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Check a backup, without any coordinator, and say what is in it
+    Verify {
+        /// The backup
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Where the passphrase comes from.
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+    },
+    /// Set the passphrase of the backups that the site document asks for
+    Passphrase {
+        /// Where the passphrase comes from.
+        #[command(flatten)]
+        passphrase: PassphraseSource,
+    },
+}
+
+/// Where a passphrase comes from.
+#[derive(Debug, Clone, Args)]
+pub struct PassphraseSource {
+    /// File whose first line is the passphrase [default: ask for it]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+}
+
 /// About the context file.
 #[derive(Debug, Subcommand)]
 pub enum ContextCommand {
@@ -289,6 +339,29 @@ pub struct Init {
     /// Name of the first operator, an admin [default: who called sudo, or root]
     #[arg(long, value_name = "NAME")]
     pub operator: Option<OperatorName>,
+}
+
+/// Restore the site from a backup.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The node of the site document that this machine is
+    #[arg(long)]
+    pub node: NodeId,
+    /// Name of the operator who goes on from here, an admin [default: who called sudo, or root]
+    #[arg(long, value_name = "NAME")]
+    pub operator: Option<OperatorName>,
+    /// Where the passphrase comes from.
+    #[command(flatten)]
+    pub passphrase: PassphraseSource,
+    /// Begin an incarnation above this one, when the clock of an earlier restore was ahead
+    #[arg(long, value_name = "INCARNATION", default_value_t = 0)]
+    pub above: u64,
+    /// Do not ask whether every other coordinator is off
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// What is made for packages.

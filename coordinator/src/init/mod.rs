@@ -9,6 +9,9 @@
 //! written after all the others, makes the service startable. The first operator's identity stays
 //! on disk until [`hand_over`], so that no kill locks the operators out.
 //!
+//! A site is restored from a backup by the same steps: its CA and `seal.key` come from the backup,
+//! and `restore.json`, with all records under a new incarnation, stands for `bootstrap.json`.
+//!
 //! Absent on purpose: talking to the store. `bootstrap.json` carries the desired state of
 //! generation 1 and the first operator's record, and the coordinator's first start puts both into
 //! the store in one transaction.
@@ -27,6 +30,7 @@ use hamesh_proto::ids::{NodeId, OperatorName, SiteName};
 use hamesh_roles::{Diagnostic, Site};
 use zeroize::Zeroizing;
 
+use crate::backup::{Snapshot, SnapshotError};
 use crate::config::Dirs;
 
 pub use bootstrap::Bootstrap;
@@ -48,6 +52,17 @@ pub struct InitRequest {
     pub owner: Option<Owner>,
     /// Now.
     pub now: SystemTime,
+    /// The backup that the site is restored from; `None`: it is a new one.
+    pub restored: Option<Restored>,
+}
+
+/// What a site is restored from.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// The backup.
+    pub snapshot: Snapshot,
+    /// The number of the incarnation that begins.
+    pub incarnation: u64,
 }
 
 /// A site that is ready to be started.
@@ -121,6 +136,9 @@ pub enum InitError {
     /// The store's certificates could not be made.
     #[error(transparent)]
     StoreTls(#[from] store_tls::StoreTlsError),
+    /// The backup cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The CA would not issue.
     #[error("cannot issue the first certificates: {0}; run the same command again to go on")]
     Issue(#[from] hamesh_proto::ca::IssueError),

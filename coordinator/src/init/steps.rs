@@ -11,8 +11,9 @@ use hamesh_roles::Site;
 use serde::{Deserialize, Serialize};
 
 use super::store_tls::{self, Settings};
-use super::{Bootstrap, InitError, InitRequest, files};
+use super::{Bootstrap, InitError, InitRequest, Restored, files};
 use crate::authority::Authority;
+use crate::backup::rebirth::reborn;
 use crate::config::Config;
 use crate::records::{
     CertificateRecord, DesiredRecord, OperatorAccess, OperatorRecord, SiteRecord,
@@ -65,6 +66,9 @@ struct Marker {
     /// The document, so that a corrected one counts as another site: its CA is made anew only if
     /// the operator says so.
     yaml: String,
+    /// When the backup was made that the site is restored from.
+    #[serde(default)]
+    backup_unix_ms: Option<u64>,
 }
 
 /// Takes one step.
@@ -77,12 +81,7 @@ pub(super) fn take(step: Step, request: &InitRequest, site: &Site) -> Result<(),
             files::directory(&dirs.store_data())
         }
         Step::Marker => marker(request, site),
-        Step::SiteCa => authority_file(
-            &dirs.ca(),
-            site,
-            &format!("hamesh site {}", site.name),
-            request,
-        ),
+        Step::SiteCa => site_authority(request, site),
         Step::StoreCa => authority_file(
             &dirs.store_ca(),
             site,
@@ -90,10 +89,13 @@ pub(super) fn take(step: Step, request: &InitRequest, site: &Site) -> Result<(),
             request,
         ),
         Step::Identity => identity(request, site),
-        Step::SealKey => seal_key(&dirs.seal_key()),
+        Step::SealKey => seal_key(request),
         Step::StoreTls => store_certificates(request, site),
         Step::FirstOperator => first_operator(request, site),
-        Step::Bootstrap => bootstrap(request, site),
+        Step::Bootstrap => match &request.restored {
+            None => bootstrap(request, site),
+            Some(restored) => rebirth(request, restored),
+        },
         Step::StoreEnvironment => store_environment(request, site),
         Step::Ownership => ownership(request),
         Step::Config => config(request, site),
@@ -103,12 +105,14 @@ pub(super) fn take(step: Step, request: &InitRequest, site: &Site) -> Result<(),
 }
 
 fn marker(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let backup = request.restored.as_ref();
     let path = request.dirs.init_marker();
     let wanted = Marker {
         site: site.name.to_string(),
         node: request.node.to_string(),
         operator: request.operator.to_string(),
         yaml: request.yaml.clone(),
+        backup_unix_ms: backup.map(|backup| backup.snapshot.made_unix_ms),
     };
     let Some(found) = files::bytes(&path)? else {
         return files::write(&path, &json(&wanted));
@@ -120,6 +124,19 @@ fn marker(request: &InitRequest, site: &Site) -> Result<(), InitError> {
         path,
         state: request.dirs.state().to_owned(),
     })
+}
+
+fn site_authority(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+    let path = request.dirs.ca();
+    match &request.restored {
+        Some(restored) if !path.exists() => {
+            files::write(&path, restored.snapshot.ca_pem.as_bytes())
+        }
+        Some(_) | None => {
+            let name = format!("hamesh site {}", site.name);
+            authority_file(&path, site, &name, request)
+        }
+    }
 }
 
 fn authority_file(
@@ -181,12 +198,16 @@ fn save(
     files::write(path, credentials.to_pem().as_bytes())
 }
 
-fn seal_key(path: &Path) -> Result<(), InitError> {
+fn seal_key(request: &InitRequest) -> Result<(), InitError> {
+    let path = request.dirs.seal_key();
     if path.exists() {
         return Ok(());
     }
-    let key = zeroize::Zeroizing::new(random::bytes::<32>());
-    files::write(path, key.as_slice())
+    let key = match &request.restored {
+        Some(restored) => restored.snapshot.seal_key()?.to_bytes(),
+        None => zeroize::Zeroizing::new(random::bytes::<32>()),
+    };
+    files::write(&path, key.as_slice())
 }
 
 fn store_certificates(request: &InitRequest, site: &Site) -> Result<(), InitError> {
@@ -196,17 +217,42 @@ fn store_certificates(request: &InitRequest, site: &Site) -> Result<(), InitErro
     Ok(())
 }
 
-fn bootstrap(request: &InitRequest, site: &Site) -> Result<(), InitError> {
+/// The record of the first operator, an admin.
+fn operator_record(request: &InitRequest) -> Result<OperatorRecord, InitError> {
     let path = request.dirs.first_operator();
     let operator = Credentials::load(&path).map_err(|error| InitError::Damaged {
         path,
         problem: error.to_string(),
     })?;
-    let created_unix_ms = unix_ms(request.now);
+    Ok(OperatorRecord {
+        name: request.operator.clone(),
+        access: OperatorAccess::Admin,
+        created_unix_ms: unix_ms(request.now),
+        certificates: vec![CertificateRecord {
+            serial: operator.serial().to_owned(),
+            not_after_unix_ms: operator.not_after_unix_ms(),
+        }],
+    })
+}
+
+/// An interrupted restore goes on with the incarnation that it began.
+fn rebirth(request: &InitRequest, restored: &Restored) -> Result<(), InitError> {
+    let path = request.dirs.rebirth();
+    if path.exists() {
+        return Ok(());
+    }
+    let by = format!("coordinator/{}", request.node);
+    let operator = operator_record(request)?;
+    let now = (by.as_str(), unix_ms(request.now));
+    let reborn = reborn(&restored.snapshot, restored.incarnation, &operator, now)?;
+    files::write(&path, &json(&reborn))
+}
+
+fn bootstrap(request: &InitRequest, site: &Site) -> Result<(), InitError> {
     let bootstrap = Bootstrap {
         site: SiteRecord {
             site: site.name.clone(),
-            created_unix_ms,
+            created_unix_ms: unix_ms(request.now),
         },
         desired: DesiredRecord {
             incarnation: 1,
@@ -214,15 +260,7 @@ fn bootstrap(request: &InitRequest, site: &Site) -> Result<(), InitError> {
             yaml: request.yaml.clone(),
             revoked: BTreeMap::new(),
         },
-        operator: OperatorRecord {
-            name: request.operator.clone(),
-            access: OperatorAccess::Admin,
-            created_unix_ms,
-            certificates: vec![CertificateRecord {
-                serial: operator.serial().to_owned(),
-                not_after_unix_ms: operator.not_after_unix_ms(),
-            }],
-        },
+        operator: operator_record(request)?,
     };
     files::write(&request.dirs.bootstrap(), &json(&bootstrap))
 }
@@ -285,6 +323,7 @@ fn ownership(request: &InitRequest) -> Result<(), InitError> {
         tls.server,
         tls.client,
         dirs.bootstrap(),
+        dirs.rebirth(),
         dirs.store_environment(),
         dirs.config(),
     ];

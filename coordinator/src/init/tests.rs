@@ -31,6 +31,7 @@ fn request(directory: &Path) -> InitRequest {
         dirs: Dirs::under(directory.join("hamesh")),
         owner: None,
         now: SystemTime::now(),
+        restored: None,
     }
 }
 

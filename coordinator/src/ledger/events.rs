@@ -12,6 +12,7 @@ const PAGE: u64 = 500;
 #[expect(missing_docs, reason = "each name is its documentation")]
 pub enum EventKind {
     SiteInitialised,
+    SiteRestored,
     SiteApplied,
     CoordinatorStarted,
     NodeAssigned,
@@ -48,6 +49,10 @@ pub enum EventKind {
     GossipRotationStarted,
     GossipRotationSkipped,
     GossipRotationFinished,
+    BackupMade,
+    BackupFailed,
+    BackupTaken,
+    BackupKeySet,
 }
 
 impl EventKind {
@@ -55,6 +60,7 @@ impl EventKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::SiteInitialised => "site.initialised",
+            Self::SiteRestored => "site.restored",
             Self::SiteApplied => "site.applied",
             Self::CoordinatorStarted => "coordinator.started",
             Self::NodeAssigned => "node.assigned",
@@ -91,6 +97,10 @@ impl EventKind {
             Self::GossipRotationStarted => "gossip.rotation_started",
             Self::GossipRotationSkipped => "gossip.rotation_skipped",
             Self::GossipRotationFinished => "gossip.rotation_finished",
+            Self::BackupMade => "backup.made",
+            Self::BackupFailed => "backup.failed",
+            Self::BackupTaken => "backup.taken",
+            Self::BackupKeySet => "backup.passphrase_set",
         }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! Absent on purpose: a cache. What decides something is read from the store at that moment.
 
+mod audit;
 mod change;
 mod events;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use audit::{AUDIT_KEPT, Call};
 pub use change::Change;
 pub use events::{EventKind, Follow, FollowError};
 

@@ -9,7 +9,7 @@ use hamesh_claims::ids::NodeName;
 use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::v1;
 use hamesh_roles::diagnostic::did_you_mean;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Status};
 
 use super::nodes::node_of;
 use super::{Answer, OperatorsService};
@@ -264,15 +264,6 @@ impl OperatorsService {
             }
         }
     }
-
-    async fn counted_claims<T>(
-        &self,
-        method: &str,
-        call: impl Future<Output = Result<T, Status>>,
-    ) -> Answer<T> {
-        let call = self.core.counted(&format!("Claims/{method}"), call).await;
-        call.map(Response::new)
-    }
 }
 
 /// The claim of this name.
@@ -306,32 +297,35 @@ fn refusal(error: MoveError) -> Status {
 #[tonic::async_trait]
 impl v1::claims_server::Claims for OperatorsService {
     async fn list(&self, request: Request<v1::ListClaimsRequest>) -> Answer<v1::ClaimList> {
-        self.counted_claims("List", self.list_claims(request)).await
+        self.serve("Claims/List", request, |it| self.list_claims(it))
+            .await
     }
 
     async fn explain(
         &self,
         request: Request<v1::ExplainClaimRequest>,
     ) -> Answer<v1::ClaimExplanation> {
-        self.counted_claims("Explain", self.explain_claim(request))
+        self.serve("Claims/Explain", request, |it| self.explain_claim(it))
             .await
     }
 
     async fn r#move(&self, request: Request<v1::MoveClaimRequest>) -> Answer<v1::MovedClaim> {
-        self.counted_claims("Move", self.move_claim(request)).await
+        self.serve("Claims/Move", request, |it| self.move_claim(it))
+            .await
     }
 
     async fn pause(&self, request: Request<v1::PauseClaimRequest>) -> Answer<v1::ClaimStatus> {
-        self.counted_claims("Pause", self.pause_claim(request))
+        self.serve("Claims/Pause", request, |it| self.pause_claim(it))
             .await
     }
 
     async fn drain(&self, request: Request<v1::DrainNodeRequest>) -> Answer<v1::DrainedNode> {
-        self.counted_claims("Drain", self.drain_node(request)).await
+        self.serve("Claims/Drain", request, |it| self.drain_node(it))
+            .await
     }
 
     async fn undrain(&self, request: Request<v1::UndrainNodeRequest>) -> Answer<v1::DrainedNode> {
-        self.counted_claims("Undrain", self.undrain_node(request))
+        self.serve("Claims/Undrain", request, |it| self.undrain_node(it))
             .await
     }
 
@@ -339,7 +333,9 @@ impl v1::claims_server::Claims for OperatorsService {
         &self,
         request: Request<v1::ConfirmFencedRequest>,
     ) -> Answer<v1::ConfirmedFenced> {
-        self.counted_claims("ConfirmFenced", self.confirm_node_fenced(request))
-            .await
+        self.serve("Claims/ConfirmFenced", request, |it| {
+            self.confirm_node_fenced(it)
+        })
+        .await
     }
 }

@@ -3,9 +3,15 @@
 //! Guarantees: every call reads the caller's record from the store, so a removed operator is
 //! refused at once (the status and the site's document are shown while the store is silent, too);
 //! what only reads is open to viewers, everything else to admins; a change is answered only when
-//! it is in the store, with its event.
+//! it is in the store, with its event; a call that is to change something is in the audit trail
+//! before it is looked at.
 
+mod asked;
+mod audit;
+#[cfg(test)]
+mod audit_tests;
 mod auth;
+mod backups;
 mod claims;
 mod events;
 mod nodes;
@@ -23,6 +29,7 @@ use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use self::audit::Refusals;
 use self::auth::LastKnown;
 use crate::core::Core;
 use crate::ledger::Kept;
@@ -37,6 +44,7 @@ pub struct OperatorsService {
     core: Arc<Core>,
     streams: Arc<Semaphore>,
     known: LastKnown,
+    refusals: Refusals,
 }
 
 impl OperatorsService {
@@ -46,18 +54,8 @@ impl OperatorsService {
             core,
             streams: Arc::new(Semaphore::new(STREAMS)),
             known: LastKnown::new(operators),
+            refusals: Refusals::default(),
         }
-    }
-
-    async fn counted<T>(
-        &self,
-        method: &str,
-        call: impl Future<Output = Result<T, Status>>,
-    ) -> Result<Response<T>, Status> {
-        self.core
-            .counted(&format!("Operators/{method}"), call)
-            .await
-            .map(Response::new)
     }
 }
 
@@ -65,69 +63,83 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl v1::operators_server::Operators for OperatorsService {
+    type BackupStream = ReceiverStream<Result<v1::BackupPiece, Status>>;
     type EventsStream = ReceiverStream<Result<v1::Event, Status>>;
     type RotateGossipKeyStream = ReceiverStream<Result<v1::RotationProgress, Status>>;
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::SiteStatus> {
-        self.counted("Status", self.read_status(request)).await
-    }
-
-    async fn events(&self, request: Request<v1::EventsRequest>) -> Answer<Self::EventsStream> {
-        self.counted("Events", self.stream_events(request)).await
-    }
-
-    async fn read_site(&self, request: Request<v1::ReadSiteRequest>) -> Answer<v1::SiteDocument> {
-        self.counted("ReadSite", self.site_document(request)).await
-    }
-
-    async fn plan_site(&self, request: Request<v1::PlanSiteRequest>) -> Answer<v1::Plan> {
-        self.counted("PlanSite", self.plan_of_site(request)).await
-    }
-
-    async fn plan_assign(&self, request: Request<v1::PlanAssignRequest>) -> Answer<v1::Plan> {
-        self.counted("PlanAssign", self.plan_of_assignment(request))
+        self.serve("Operators/Status", request, |it| self.read_status(it))
             .await
     }
 
+    async fn events(&self, request: Request<v1::EventsRequest>) -> Answer<Self::EventsStream> {
+        self.serve("Operators/Events", request, |it| self.stream_events(it))
+            .await
+    }
+
+    async fn read_site(&self, request: Request<v1::ReadSiteRequest>) -> Answer<v1::SiteDocument> {
+        self.serve("Operators/ReadSite", request, |it| self.site_document(it))
+            .await
+    }
+
+    async fn plan_site(&self, request: Request<v1::PlanSiteRequest>) -> Answer<v1::Plan> {
+        self.serve("Operators/PlanSite", request, |it| self.plan_of_site(it))
+            .await
+    }
+
+    async fn plan_assign(&self, request: Request<v1::PlanAssignRequest>) -> Answer<v1::Plan> {
+        self.serve("Operators/PlanAssign", request, |it| {
+            self.plan_of_assignment(it)
+        })
+        .await
+    }
+
     async fn apply_site(&self, request: Request<v1::ApplySiteRequest>) -> Answer<v1::Applied> {
-        self.counted("ApplySite", self.apply(request)).await
+        self.serve("Operators/ApplySite", request, |it| self.apply(it))
+            .await
     }
 
     async fn assign(&self, request: Request<v1::AssignRequest>) -> Answer<v1::Applied> {
-        self.counted("Assign", self.assign_role(request)).await
+        self.serve("Operators/Assign", request, |it| self.assign_role(it))
+            .await
     }
 
     async fn create_token(
         &self,
         request: Request<v1::CreateTokenRequest>,
     ) -> Answer<v1::CreatedToken> {
-        self.counted("CreateToken", self.new_token(request)).await
+        self.serve("Operators/CreateToken", request, |it| self.new_token(it))
+            .await
     }
 
     async fn list_tokens(&self, request: Request<v1::ListTokensRequest>) -> Answer<v1::TokenList> {
-        self.counted("ListTokens", self.tokens(request)).await
+        self.serve("Operators/ListTokens", request, |it| self.tokens(it))
+            .await
     }
 
     async fn revoke_token(
         &self,
         request: Request<v1::RevokeTokenRequest>,
     ) -> Answer<v1::RevokedToken> {
-        self.counted("RevokeToken", self.withdraw_token(request))
-            .await
+        self.serve("Operators/RevokeToken", request, |it| {
+            self.withdraw_token(it)
+        })
+        .await
     }
 
     async fn remove_node(
         &self,
         request: Request<v1::RemoveNodeRequest>,
     ) -> Answer<v1::RemovedNode> {
-        self.counted("RemoveNode", self.shut_out(request)).await
+        self.serve("Operators/RemoveNode", request, |it| self.shut_out(it))
+            .await
     }
 
     async fn allow_re_enrol(
         &self,
         request: Request<v1::AllowReEnrolRequest>,
     ) -> Answer<v1::ReEnrolWindow> {
-        self.counted("AllowReEnrol", self.open_window(request))
+        self.serve("Operators/AllowReEnrol", request, |it| self.open_window(it))
             .await
     }
 
@@ -135,7 +147,7 @@ impl v1::operators_server::Operators for OperatorsService {
         &self,
         request: Request<v1::AddOperatorRequest>,
     ) -> Answer<v1::AddedOperator> {
-        self.counted("AddOperator", self.new_operator(request))
+        self.serve("Operators/AddOperator", request, |it| self.new_operator(it))
             .await
     }
 
@@ -143,28 +155,53 @@ impl v1::operators_server::Operators for OperatorsService {
         &self,
         request: Request<v1::ListOperatorsRequest>,
     ) -> Answer<v1::OperatorList> {
-        self.counted("ListOperators", self.operators(request)).await
+        self.serve("Operators/ListOperators", request, |it| self.operators(it))
+            .await
     }
 
     async fn remove_operator(
         &self,
         request: Request<v1::RemoveOperatorRequest>,
     ) -> Answer<v1::RemovedOperator> {
-        self.counted("RemoveOperator", self.dismiss_operator(request))
-            .await
+        self.serve("Operators/RemoveOperator", request, |it| {
+            self.dismiss_operator(it)
+        })
+        .await
     }
 
     async fn renew_operator(
         &self,
         request: Request<v1::RenewCertificateRequest>,
     ) -> Answer<v1::CertificateBundle> {
-        self.counted("RenewOperator", self.renew(request)).await
+        self.serve("Operators/RenewOperator", request, |it| self.renew(it))
+            .await
     }
 
     async fn rotate_gossip_key(
         &self,
         request: Request<v1::RotateGossipKeyRequest>,
     ) -> Answer<Self::RotateGossipKeyStream> {
-        self.counted("RotateGossipKey", self.rotate(request)).await
+        self.serve("Operators/RotateGossipKey", request, |it| self.rotate(it))
+            .await
+    }
+
+    async fn audit(&self, request: Request<v1::AuditRequest>) -> Answer<v1::AuditTrail> {
+        self.serve("Operators/Audit", request, |it| self.audit_trail(it))
+            .await
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
+        self.serve("Operators/Backup", request, |it| self.send_backup(it))
+            .await
+    }
+
+    async fn set_backup_key(
+        &self,
+        request: Request<v1::SetBackupKeyRequest>,
+    ) -> Answer<v1::BackupKeyIsSet> {
+        self.serve("Operators/SetBackupKey", request, |it| {
+            self.keep_backup_key(it)
+        })
+        .await
     }
 }

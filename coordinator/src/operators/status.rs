@@ -46,6 +46,7 @@ impl OperatorsService {
             store: Some(store_status(look.store)),
             now_unix_ms: core.clock.unix_ms(),
             claims: Board::of(core, world).await.statuses(),
+            backups: super::backups::status(core).await,
         })
     }
 

@@ -15,9 +15,15 @@
 //! | `/hamesh/v1/operators/NAME` | [`OperatorRecord`](super::OperatorRecord) |
 //! | `/hamesh/v1/events-head` | [`EventHead`](super::EventHead): the newest event's number |
 //! | `/hamesh/v1/events/NUMBER` | [`EventRecord`](super::EventRecord), 20 digits |
+//! | `/hamesh/v1/backups` | [`BackupsRecord`](super::BackupsRecord) |
+//! | `/hamesh/v1/backup-key` | [`BackupKeyRecord`](super::BackupKeyRecord) |
+//! | `/hamesh/v1/audit-head` | [`AuditHead`](super::AuditHead): the newest call's number |
+//! | `/hamesh/v1/audit/NUMBER` | [`AuditRecord`](super::AuditRecord), 20 digits |
 
 use hamesh_proto::ids::{ClaimId, NodeId, OperatorName};
 
+/// Everything.
+pub const ALL: &str = "/hamesh/v1/";
 /// What agents and the coordinator's own work follow from.
 pub const STATE: &str = "/hamesh/v1/state/";
 /// The site's name and incarnation.
@@ -46,6 +52,14 @@ pub const OPERATORS: &str = "/hamesh/v1/operators/";
 pub const EVENTS_HEAD: &str = "/hamesh/v1/events-head";
 /// The event log.
 pub const EVENTS: &str = "/hamesh/v1/events/";
+/// How the scheduled backups went.
+pub const BACKUPS: &str = "/hamesh/v1/backups";
+/// The key of the scheduled backups.
+pub const BACKUP_KEY: &str = "/hamesh/v1/backup-key";
+/// The number of the newest call in the audit trail.
+pub const AUDIT_HEAD: &str = "/hamesh/v1/audit-head";
+/// The audit trail.
+pub const AUDIT: &str = "/hamesh/v1/audit/";
 
 /// The record of an enrolled node.
 pub fn node(node: &NodeId) -> String {
@@ -75,6 +89,11 @@ pub fn operator(name: &OperatorName) -> String {
 /// The record of an event; sorts as the number does.
 pub fn event(number: u64) -> String {
     format!("{EVENTS}{number:020}")
+}
+
+/// The record of a call in the audit trail; sorts as the number does.
+pub fn audit(number: u64) -> String {
+    format!("{AUDIT}{number:020}")
 }
 
 /// What follows the prefix in a key.

@@ -7,6 +7,8 @@
 //! The idea: a person with `etcdctl get` can read the state of the site, and secrets are sealed
 //! before they come here.
 
+mod audit;
+mod backups;
 mod claims;
 pub mod keys;
 mod values;
@@ -14,6 +16,8 @@ mod values;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use audit::{AuditHead, AuditRecord, AuditResult};
+pub use backups::{BackupKeyRecord, BackupsRecord, FailedBackup, MadeBackup};
 pub use claims::{
     ClaimRecord, ClaimWishesRecord, Drain, LeaseSecretRecord, MoveRecord, MovesRecord,
 };

@@ -9,6 +9,7 @@ mod grantors;
 mod health;
 mod listeners;
 mod renewal;
+mod restore;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -134,6 +135,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     loops.spawn(crate::watcher::judge(Arc::clone(&core)));
     loops.spawn(crate::rotation::drive(Arc::clone(&core)));
     loops.spawn(health::watch(Arc::clone(&core)));
+    loops.spawn(crate::backup::schedule::run(Arc::clone(&core)));
     loops.spawn(renewal::follow_revocations(Arc::clone(&core)));
     let renewals = renewal::Renewals {
         core: Arc::clone(&core),

@@ -11,7 +11,7 @@ use hamesh_proto::seal::SealKey;
 use tokio::sync::watch;
 
 use super::listeners::ListenError;
-use super::{Parts, renewal};
+use super::{Parts, renewal, restore};
 use crate::authority::Authority;
 use crate::claims::keys::{LeaseSecret, SecretError};
 use crate::claims::{Claims, Served};
@@ -210,6 +210,10 @@ async fn import(
 ) -> Result<(), StartError> {
     let path = parts.dirs.bootstrap();
     let mut found: Option<Kept<SiteRecord>> = ledger.read(keys::SITE).await?;
+    if found.is_none() && parts.dirs.rebirth().exists() {
+        restore::import(parts, ledger, actor).await?;
+        found = ledger.read(keys::SITE).await?;
+    }
     if found.is_none() {
         let bytes = std::fs::read(&path).map_err(|_| StartError::Emptied { path: path.clone() })?;
         let bootstrap: Bootstrap =
@@ -248,10 +252,12 @@ async fn import(
         });
     }
     // It has served: a store that is emptied later must not be filled with the site's first day.
-    if let Err(error) = std::fs::remove_file(&path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, path = %path.display(), "cannot remove the imported bootstrap");
+    for path in [path, parts.dirs.rebirth()] {
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %path.display(), "cannot remove what was imported");
+        }
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! A site as a document: one line per network, virtual address and node.
 
 use std::fmt;
+use std::path::Path;
 
-use super::{LabOptions, Network, Node, Site, Vip};
+use super::{Backups, LabOptions, Network, Node, Site, Vip};
 use crate::checks::{Check, CheckKind};
 use crate::duration;
 
@@ -22,12 +23,32 @@ impl fmt::Display for Site {
         for (name, vip) in &self.vips {
             writeln!(f, "  {}: {{{}}}", text(name), vip_fields(vip).join(", "))?;
         }
+        if let Some(backups) = &self.backups {
+            writeln!(f, "backups: {{{}}}", backup_fields(backups).join(", "))?;
+        }
         writeln!(f, "nodes:")?;
         for (name, node) in &self.nodes {
             writeln!(f, "  {}: {{{}}}", text(name), fields(node).join(", "))?;
         }
         Ok(())
     }
+}
+
+fn backup_fields(backups: &Backups) -> Vec<String> {
+    let Backups {
+        every,
+        keep,
+        directory,
+    } = backups;
+    let mut fields = vec![format!("every: {}", duration::show(*every))];
+    if *keep != Backups::DEFAULT_KEEP {
+        fields.push(format!("keep: {keep}"));
+    }
+    if directory != Path::new(Backups::DEFAULT_DIRECTORY) {
+        let directory = any_text(&directory.display().to_string());
+        fields.push(format!("directory: {directory}"));
+    }
+    fields
 }
 
 fn vip_fields(vip: &Vip) -> Vec<String> {

@@ -10,7 +10,7 @@ use hamesh_proto::ids::{NodeId, SiteName};
 use ipnet::IpNet;
 
 use super::report::{Fields, Report};
-use super::{Engine, Examined, LabOptions, Network, Node, Site, Vip, check};
+use super::{Backups, Engine, Examined, LabOptions, Network, Node, Site, Vip, check};
 use crate::checks::Check;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
@@ -25,6 +25,7 @@ pub(super) struct Draft {
     pub(super) coordinators: Vec<NodeId>,
     pub(super) vips: BTreeMap<VipName, DraftVip>,
     pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) backups: Option<Backups>,
     pub(super) report: Report,
 }
 
@@ -46,13 +47,14 @@ const REQUIRED: [&str; 5] = [
     "coordinators",
     "nodes",
 ];
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 7] = [
     "site",
     "networks",
     "management_network",
     "coordinators",
     "vips",
     "nodes",
+    "backups",
 ];
 /// The least memory that boots a Debian.
 const LEAST_MEMORY_MIB: u32 = 64;
@@ -115,6 +117,9 @@ impl Draft {
                 let node = self.read_node(&path, value);
                 self.nodes.insert(name, node);
             }
+        }
+        if let Some(value) = fields.get("backups") {
+            self.backups = self.report.backups(value);
         }
         Some(())
     }
@@ -321,6 +326,7 @@ impl Draft {
             networks: self.networks,
             coordinators: self.coordinators,
             nodes: self.nodes,
+            backups: self.backups,
         };
         Examined {
             site: Ok(site),

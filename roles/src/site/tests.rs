@@ -193,6 +193,7 @@ prop_compose! {
         choices in vec((option::of(select(&Role::ALL[..])), any::<bool>(),
             select(&Engine::ALL[..]), option::of(64..9000u32)), 20),
         coordinators in 1..4usize,
+        backups in option::of(any_backups()),
     ) -> Site {
         let mut networks = BTreeMap::from([(network("null"), Network { cidr: cidr(six, 0) })]);
         if second {
@@ -220,7 +221,16 @@ prop_compose! {
             coordinators: nodes.keys().take(coordinators).cloned().collect(),
             vips,
             nodes,
+            backups,
         }
+    }
+}
+
+prop_compose! {
+    fn any_backups()(every in 600..2_678_400u64, keep in 1..1000u32, name in "[ -~&&[^/]]{1,9}|é")
+        -> Backups {
+        let every = Duration::from_secs(every);
+        Backups { every, keep, directory: format!("/srv/{name}.d").into() }
     }
 }
 

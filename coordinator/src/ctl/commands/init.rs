@@ -31,41 +31,55 @@ pub async fn run(session: &Session, options: Init) -> Result<(), Failure> {
     let yaml = site::read_document(&options.site_file)?;
     let path = session.context_path()?;
     let operator = options.operator.unwrap_or_else(caller);
-    let dirs = Dirs::default();
     let owner = Owner::service().map_err(|error| Failure::failed(chain(&error), INSTALL))?;
     let request = InitRequest {
         yaml,
         node: options.node,
         operator,
-        dirs: dirs.clone(),
+        dirs: Dirs::default(),
         owner,
         now: SystemTime::now(),
+        restored: None,
     };
     let site_file = options.site_file.display().to_string();
-    let outcome = init::init(&request).map_err(|error| failure(error, &site_file))?;
+    match set_up(session, &request, &site_file).await? {
+        Some(view) => session.output.show(&view, |_| welcome(&view, &path)),
+        None => Ok(()),
+    }
+}
+
+/// Makes the files, starts the services, and waits for the first answer; `None`: nothing here
+/// starts services.
+pub(super) async fn set_up(
+    session: &Session,
+    request: &InitRequest,
+    document: &str,
+) -> Result<Option<StatusView>, Failure> {
+    let path = session.context_path()?;
+    let outcome = init::init(request).map_err(|error| failure(error, document))?;
     save_context(&path, &outcome)?;
     session
         .output
         .tell(format!("The files of site {} are made.", outcome.site))?;
     if !Path::new("/run/systemd/system").exists() {
         let units = UNITS.join(" and ");
-        return session
-            .output
-            .tell(format!("next: start {units}: there is no systemd here"));
+        let next = format!("next: start {units}: there is no systemd here");
+        session.output.tell(next)?;
+        return Ok(None);
     }
     start()?;
     session
         .output
         .tell(format!("{} are started.", UNITS.join(" and ")))?;
     let view = first_answer(&path).await?;
-    init::hand_over(&dirs).map_err(|error| failure(error, &site_file))?;
-    session.output.show(&view, |_| welcome(&view, &path))
+    init::hand_over(&request.dirs).map_err(|error| failure(error, document))?;
+    Ok(Some(view))
 }
 
-const INSTALL: &str = "install the package hamesh-coordinator and run this as root";
+pub(super) const INSTALL: &str = "install the package hamesh-coordinator and run this as root";
 
 /// Who called `sudo`, or root.
-fn caller() -> OperatorName {
+pub(super) fn caller() -> OperatorName {
     let sudo = std::env::var("SUDO_USER")
         .ok()
         .and_then(|name| name.parse().ok());
@@ -166,6 +180,7 @@ fn failure(error: InitError, site_file: &str) -> Failure {
         | InitError::Damaged { .. }
         | InitError::StoreTls(_)
         | InitError::Issue(_)
+        | InitError::Snapshot(_)
         | InitError::Write { .. } => Failure::Failed {
             message: chain(&error),
             next: None,

@@ -1,13 +1,16 @@
 //! Each command: asks the coordinator, shows what it said.
 
 mod access;
+mod backup;
 mod claims;
 mod context;
 mod generate;
 mod gossip;
 mod init;
 mod nodes;
+mod passphrase;
 mod prompt;
+mod restore;
 mod site;
 mod status;
 #[cfg(test)]
@@ -66,7 +69,9 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(command) => access::token(&session, command).await,
         Command::Operator(command) => access::operator(&session, command).await,
         Command::Gossip(command) => gossip::run(&session, &command).await,
+        Command::Backup(options) => backup::run(&session, options).await,
         Command::Context(command) => context::run(&session, command),
+        Command::Restore(options) => restore::run(&session, options).await,
         Command::Init(options) => init::run(&session, options).await,
         Command::Generate(what) => generate::run(&what),
     }

@@ -1,4 +1,4 @@
-//! `status` and `events`.
+//! `status`, `events` and the audit trail.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::ctl::link::{Client, Link, request};
 use crate::ctl::output::Form;
 use crate::ctl::screens;
 use crate::ctl::time::Moment;
-use crate::ctl::views::{EventView, StatusView};
+use crate::ctl::views::{AuditView, EventView, StatusView};
 
 /// Before a lost coordinator is tried again: it restarts in about this time.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -37,6 +37,9 @@ pub async fn status(session: &Session) -> Result<(), Failure> {
 /// `events`
 pub async fn events(session: &Session, options: &Events) -> Result<(), Failure> {
     let mut link = session.link().await?;
+    if options.audit {
+        return audit(session, link, options.last).await;
+    }
     if options.follow {
         return follow(session, link, options.last).await;
     }
@@ -58,6 +61,18 @@ pub async fn events(session: &Session, options: &Events) -> Result<(), Failure> 
     let output = session.output;
     output.show(&past, |look| {
         screens::events(&past, Moment::now(), output.wide(), look)
+    })
+}
+
+/// The calls that were to change something.
+async fn audit(session: &Session, mut link: Link, last: u32) -> Result<(), Failure> {
+    let asked = request(v1::AuditRequest { last });
+    let trail = link.client.audit(asked).await.map_err(refused)?;
+    let entries = trail.into_inner().entries.into_iter();
+    let trail: Vec<_> = entries.map(AuditView::from).collect();
+    let output = session.output;
+    output.show(&trail, |look| {
+        screens::audit(&trail, Moment::now(), output.wide(), look)
     })
 }
 

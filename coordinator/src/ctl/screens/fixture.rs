@@ -86,6 +86,47 @@ pub(super) fn event(number: u64, kind: &str, node: &str, text: &str, actor: &str
     }
 }
 
+pub(super) fn some_calls() -> Vec<v1::AuditEntry> {
+    let call = |number, actor: &str, call: &str, request: &str, (result, told): (&str, &str)| {
+        v1::AuditEntry {
+            number,
+            at_unix_ms: NOW - (10 - number) * 60 * SECOND,
+            actor: actor.to_owned(),
+            certificate: "4f1e22a0".to_owned(),
+            call: call.to_owned(),
+            request: request.to_owned(),
+            result: result.to_owned(),
+            told: told.to_owned(),
+        }
+    };
+    let viewer = "bob is a viewer and may only look; nothing was changed; ask an admin";
+    let (done, refused) = (("done", ""), ("refused", viewer));
+    let lost = ("unknown", "it did not end, or has not yet");
+    vec![
+        call(
+            7,
+            "operator/ada",
+            "Operators/CreateToken",
+            "for node-3, for 3600 s",
+            done,
+        ),
+        call(
+            8,
+            "operator/bob",
+            "Claims/Drain",
+            "node-1\u{1b}[2J",
+            refused,
+        ),
+        call(
+            9,
+            "operator/ada",
+            "Claims/Move",
+            "vip/edge to the best other node",
+            lost,
+        ),
+    ]
+}
+
 pub(super) fn some_events() -> Vec<v1::Event> {
     let coordinator = "coordinator/control-1";
     vec![
@@ -127,6 +168,7 @@ pub(super) fn healthy() -> v1::SiteStatus {
         ("node-1", ""),
     ];
     v1::SiteStatus {
+        backups: None,
         claims: vec![
             held("vip/edge", "haproxy-ext-1"),
             held("vip/internal", "haproxy-int-2"),

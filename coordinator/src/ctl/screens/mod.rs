@@ -1,6 +1,10 @@
 //! Screens: pure functions from a view, the time and a look to text.
 
 mod access;
+mod audit;
+mod backup;
+#[cfg(test)]
+mod backup_tests;
 mod claims;
 mod events;
 #[cfg(test)]
@@ -13,6 +17,8 @@ mod status;
 mod tests;
 
 pub use access::{context, operators, token_created, tokens};
+pub use audit::audit;
+pub use backup::backup;
 pub use claims::{claims, drained, explanation, moved};
 pub use events::{event_line, events};
 pub use node::node;

@@ -6,7 +6,7 @@ use std::path::Path;
 use hamesh_proto::v1;
 
 use super::fixture::{
-    DAY, NOW, SECOND, explained, healthy, id, some_events, troubled, troubled_claims,
+    DAY, NOW, SECOND, explained, healthy, id, some_calls, some_events, troubled, troubled_claims,
 };
 use super::*;
 use crate::ctl::failure::{Failure, Told};
@@ -14,17 +14,17 @@ use crate::ctl::output::{json, yaml};
 use crate::ctl::paint::Look;
 use crate::ctl::time::Moment;
 use crate::ctl::views::{
-    AppliedView, ClaimView, ContextView, DrainedView, EventView, ExplanationView, GenerationView,
-    MovedView, NodeView, OperatorView, PlanView, RemovedView, RotationView, SiteView, StatusView,
-    TokenCreatedView, TokenView,
+    AppliedView, AuditView, ClaimView, ContextView, DrainedView, EventView, ExplanationView,
+    GenerationView, MovedView, NodeView, OperatorView, PlanView, RemovedView, RotationView,
+    SiteView, StatusView, TokenCreatedView, TokenView,
 };
 
-const PLAIN: Look = Look {
+pub(super) const PLAIN: Look = Look {
     colour: false,
     width: Some(120),
 };
 
-fn golden(name: &str, actual: &str) {
+pub(super) fn golden(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);
@@ -165,6 +165,18 @@ fn a_move_and_a_drain_say_what_they_came_to() {
         &drained(&view(false, false), Moment(NOW), PLAIN),
     );
     golden("drained.json", &json(&view(true, true)));
+}
+
+#[test]
+fn the_audit_trail_in_every_form() {
+    let trail = some_calls()
+        .into_iter()
+        .map(AuditView::from)
+        .collect::<Vec<_>>();
+    golden("audit.txt", &audit(&trail, Moment(NOW), false, PLAIN));
+    golden("audit-wide.txt", &audit(&trail, Moment(NOW), true, PLAIN));
+    golden("audit.json", &json(&trail));
+    golden("audit.yaml", &yaml(&trail));
 }
 
 #[test]

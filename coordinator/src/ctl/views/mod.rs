@@ -10,12 +10,16 @@ use serde::Serialize;
 use super::time::Moment;
 
 mod access;
+mod audit;
+mod backup;
 mod claims;
 mod node;
 mod plan;
 mod status;
 
 pub use access::{ContextView, OperatorView, RemovedView, TokenCreatedView, TokenView};
+pub use audit::{AuditView, CallResult};
+pub use backup::{BackupOperatorView, BackupView, BackupsView};
 pub use claims::{
     CandidateView, ClaimState, ClaimView, DrainedView, ExplanationView, MoveView, MovedView,
 };

@@ -3,7 +3,7 @@
 use hamesh_proto::v1;
 use serde::Serialize;
 
-use super::{ClaimView, EventView, GenerationView, NodeView, State};
+use super::{BackupsView, ClaimView, EventView, GenerationView, NodeView, State};
 use crate::ctl::time::{Moment, span};
 
 /// The whole site.
@@ -29,6 +29,8 @@ pub struct StatusView {
     pub nodes: Vec<NodeView>,
     /// Every claim.
     pub claims: Vec<ClaimView>,
+    /// How the scheduled backups go, if the document asks for some.
+    pub backups: Option<BackupsView>,
     /// What is wrong, the worst first.
     pub problems: Vec<Problem>,
     /// The newest events, the oldest first.
@@ -107,6 +109,7 @@ impl From<v1::SiteStatus> for StatusView {
             },
             nodes: status.nodes.into_iter().map(NodeView::from).collect(),
             claims: status.claims.into_iter().map(ClaimView::from).collect(),
+            backups: status.backups.map(BackupsView::from),
             problems: Vec::new(),
             last_events: status
                 .last_events
@@ -158,6 +161,12 @@ pub fn problems(status: &StatusView) -> Vec<Problem> {
             "rotate the CA before it does",
         ));
     }
+    found.extend(
+        status
+            .backups
+            .as_ref()
+            .and_then(|it| backups(it, status.now)),
+    );
     for claim in &status.claims {
         super::claims::problems(claim, &mut found);
     }
@@ -183,6 +192,22 @@ pub fn problems(status: &StatusView) -> Vec<Problem> {
         )
     });
     found
+}
+
+fn backups(backups: &BackupsView, now: Moment) -> Option<Problem> {
+    let why = backups.problem.as_deref();
+    if !backups.overdue && why.is_none() {
+        return None;
+    }
+    let last = backups
+        .last
+        .map_or("there is no backup yet".to_owned(), |at| {
+            format!("the last backup is {} old", at.ago(now))
+        });
+    let text = why.map_or(last.clone(), |why| format!("{last}: {why}"));
+    let next =
+        "coordctl events --last 50, and on the coordinator: journalctl -u hamesh-coordinator";
+    Some(problem(Severity::Warning, "site", text, next))
 }
 
 pub(super) fn problem(

@@ -1,0 +1,88 @@
+//! What the audit trail keeps of each request, in words and without secrets.
+
+use hamesh_proto::hex;
+use hamesh_proto::v1;
+
+use super::audit::Asked;
+
+/// Requests that only read.
+macro_rules! reads {
+    ($($request:ident),+ $(,)?) => {
+        $(impl Asked for v1::$request {
+            fn asked(&self) -> Option<String> {
+                None
+            }
+        })+
+    };
+}
+
+/// Requests that are to change something, and what the trail keeps of them.
+macro_rules! changes {
+    ($($request:ident: |$it:ident| $words:expr),+ $(,)?) => {
+        $(impl Asked for v1::$request {
+            fn asked(&self) -> Option<String> {
+                let $it = self;
+                Some($words)
+            }
+        })+
+    };
+}
+
+reads!(
+    StatusRequest,
+    EventsRequest,
+    ReadSiteRequest,
+    PlanSiteRequest,
+    PlanAssignRequest,
+    ListTokensRequest,
+    ListOperatorsRequest,
+    AuditRequest,
+    ListClaimsRequest,
+    ExplainClaimRequest,
+);
+
+changes!(
+    ApplySiteRequest: |it| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, it.yaml.as_bytes());
+        let digest = hex::encode(&digest.as_ref()[..8]);
+        let (length, base) = (it.yaml.len(), generation(it.base));
+        format!("a document of {length} bytes (SHA-256 {digest}), planned on {base}")
+    },
+    AssignRequest: |it| {
+        format!("{} as {}, planned on {}", it.node, or(&it.role, "none"), generation(it.base))
+    },
+    CreateTokenRequest: |it| format!("for {}, for {} s", it.node, it.valid_s),
+    RevokeTokenRequest: |it| it.id.clone(),
+    RemoveNodeRequest: |it| it.node.clone(),
+    AllowReEnrolRequest: |it| format!("{}, for {} s", it.node, it.valid_s),
+    AddOperatorRequest: |it| {
+        let access = match it.access() {
+            v1::Access::Viewer => "viewer",
+            v1::Access::Admin => "admin",
+            v1::Access::Unspecified => "nothing",
+        };
+        format!("{} as {access}", it.name)
+    },
+    RemoveOperatorRequest: |it| it.name.clone(),
+    RenewCertificateRequest: |_it| "a certificate for the caller".to_owned(),
+    RotateGossipKeyRequest: |_it| "a new gossip key".to_owned(),
+    BackupRequest: |_it| "a backup of everything, the CA's key among it".to_owned(),
+    SetBackupKeyRequest: |_it| "a passphrase for the scheduled backups".to_owned(),
+    MoveClaimRequest: |it| format!("{} to {}", it.claim, or(&it.to, "the best other node")),
+    PauseClaimRequest: |it| {
+        format!("{} {}", if it.paused { "pause" } else { "resume" }, it.claim)
+    },
+    DrainNodeRequest: |it| it.node.clone(),
+    UndrainNodeRequest: |it| it.node.clone(),
+    ConfirmFencedRequest: |it| format!("{} is off", it.node),
+);
+
+fn or<'a>(text: &'a str, empty: &'a str) -> &'a str {
+    if text.is_empty() { empty } else { text }
+}
+
+fn generation(id: Option<v1::AssignmentId>) -> String {
+    id.map_or("nothing".to_owned(), |id| {
+        format!("generation {}", id.generation)
+    })
+}
