@@ -7,6 +7,7 @@
 //!
 //! A failing sequence is shrunk before it is shown; the seed that is shown with it replays it.
 
+pub mod election;
 pub mod grantor;
 pub mod member;
 

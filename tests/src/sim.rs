@@ -4,14 +4,16 @@
 //! it. Time is virtual; a run of two minutes takes some hundredths of a second.
 //!
 //! Invented are five nodes with clocks that drift apart by up to 2.8 %, kernels whose fences close
-//! up to 20 ms late, two coordinators that contend for leadership over a store, and a network that
+//! up to 20 ms late, three coordinators that run the real election over a store, and a network that
 //! loses, repeats, delays and reorders. Faults come at random: crashes, reboots, pauses,
-//! partitions, one-way cuts, group changes, drains, moves, flushed fences, ill health. Then
-//! everything is mended, and the site must come to rest.
+//! partitions, one-way cuts, also between a coordinator and the store, requests to the store that
+//! are carried out seconds later, a stalled disk of the store, blank machines in the place of lost
+//! ones, group changes, drains, moves, flushed fences, ill health. Then everything is mended, and
+//! the site must come to rest.
 //!
 //! Checked throughout: no two nodes' fences of one claim are open at one instant, no fence opens
-//! against the node's own promise, no evicted worker serves. Checked at the end: every claim is
-//! held.
+//! against the node's own promise, no evicted worker serves, no two coordinators lead at one
+//! instant by their own counts. Checked at the end: every claim is held.
 //!
 //! Absent: datagram sealing and replay protection (the core must stand without them), and a pause
 //! of a whole machine with its clock, which no lease survives

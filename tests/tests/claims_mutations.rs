@@ -8,7 +8,7 @@
 
 use hamesh_claims::{Rule, Rules};
 use hamesh_tests::model::{Bounds, explore};
-use hamesh_tests::properties::{Trial, failure, grantor, member};
+use hamesh_tests::properties::{Trial, election, failure, grantor, member};
 use hamesh_tests::sim::first_violation;
 
 /// Sequences of events that are tried for each machine.
@@ -45,6 +45,8 @@ fn simulated(rule: Rule) -> bool {
             | Rule::GiveBackDropsEarlier
             | Rule::ActAfterExpiry
             | Rule::LeaderStopsInTime
+            | Rule::LeaderCountsFromSend
+            | Rule::ChallengerWaits
             | Rule::PromisesOfAll
             | Rule::PromisedRefusesGrants
             | Rule::PromisePersistedFirst
@@ -92,6 +94,11 @@ fn by_properties(rules: Rules) -> Option<String> {
     let seen = failure(TRIAL, &member::cases(), |case| member::check(rules, case));
     let seen =
         seen.or_else(|| failure(TRIAL, &grantor::cases(), |case| grantor::check(rules, case)));
+    let seen = seen.or_else(|| {
+        failure(TRIAL, &election::cases(), |case| {
+            election::check(rules, case)
+        })
+    });
     seen.map(|seen| first_clause(&seen))
 }
 

@@ -1,10 +1,11 @@
-//! What must hold after every event of a member and of a grantor, in sequences drawn at random.
+//! What must hold after every event of a member, a grantor and an election, in sequences drawn at
+//! random.
 //!
 //! `HAMESH_SEED=N` draws other sequences, `HAMESH_CASES=N` more of them. That each invariant can
 //! fail is shown in `claims_mutations.rs`.
 
 use hamesh_claims::Rules;
-use hamesh_tests::properties::{Trial, failure, grantor, member};
+use hamesh_tests::properties::{Trial, election, failure, grantor, member};
 
 /// Sequences tried for each machine.
 const CASES: u32 = 20_000;
@@ -32,6 +33,14 @@ fn invariant_a_member_holds_only_what_others_are_bound_to_and_keeps_its_word() {
 fn invariant_a_grantor_hands_on_only_what_nobody_is_entitled_to() {
     let found = failure(trial(), &grantor::cases(), |case| {
         grantor::check(Rules::all(), case)
+    });
+    assert!(found.is_none(), "{}", found.unwrap_or_default());
+}
+
+#[test]
+fn invariant_at_most_one_coordinator_leads_by_its_own_count_and_terms_rise() {
+    let found = failure(trial(), &election::cases(), |case| {
+        election::check(Rules::all(), case)
     });
     assert!(found.is_none(), "{}", found.unwrap_or_default());
 }

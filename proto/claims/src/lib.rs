@@ -8,6 +8,8 @@
 //! | [`Member`] | the agent, one for each claim that concerns the node | when its fence is open |
 //! | [`Grantor`] | the leading coordinator, one for each claim | who is granted the claim |
 //!
+//! A third, [`Election`], runs in every coordinator and decides which of them leads.
+//!
 //! Guarantees, for as long as clocks drift apart by no more than 3 % and a fence of the kernel
 //! closes at most [`lease::FENCE_LATE`] after its time: at most one node's fence is open at any
 //! moment, whatever messages are lost, repeated, delayed or reordered, and whoever crashes, pauses
@@ -24,8 +26,10 @@
 //! | [`lease`] | every sum of a moment and a time-to-live |
 //! | [`message`], [`reason`] | what is said, and why |
 //! | [`member`], [`grantor`] | the two machines |
+//! | [`election`] | which coordinator leads, and until when |
 //! | [`rules`] | the safety rules by name, for the checks that break them one by one |
 
+pub mod election;
 pub mod grantor;
 pub mod group;
 pub mod ids;
@@ -36,6 +40,7 @@ pub mod reason;
 pub mod rules;
 pub mod time;
 
+pub use election::Election;
 pub use grantor::Grantor;
 pub use member::Member;
 pub use rules::{Rule, Rules};

@@ -36,6 +36,10 @@ pub enum Rule {
     ActAfterExpiry,
     /// A leader answers nothing once its leadership may have ended.
     LeaderStopsInTime,
+    /// A leader counts from before it sent its rewriting of the record, not from the answer.
+    LeaderCountsFromSend,
+    /// A challenger takes over only after it saw the record unchanged for 1.03 of a leadership.
+    ChallengerWaits,
     /// A leader that meets a higher epoch stops for good.
     HigherEpochStops,
     /// A member believes no coordinator of a lower epoch than the highest it has seen.
@@ -82,7 +86,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::HolderCountsFromSend,
         Self::GrantorAddsMargin,
         Self::FreshAnswersOnly,
@@ -95,6 +99,8 @@ impl Rule {
         Self::AdoptionIsNoProof,
         Self::ActAfterExpiry,
         Self::LeaderStopsInTime,
+        Self::LeaderCountsFromSend,
+        Self::ChallengerWaits,
         Self::HigherEpochStops,
         Self::StaleEpochRefused,
         Self::PromisesOfAll,

@@ -1,24 +1,34 @@
-//! A simulated coordinator: contends for leadership over the store, and drives the real grantors.
+//! A simulated coordinator: the real election over the store, and the real grantors.
 //!
-//! A leader counts its leadership from sending; a challenger takes over only after it saw the
-//! leadership unchanged for that time and the margin on its own clock. The driver does not stop the
-//! grantors by itself when the leadership ends: that is the grantors' own rule.
+//! The driver does not stop the grantors by itself when the leadership ends: that is the grantors'
+//! own rule. It asks the store for one thing of the election at a time, and gives up waiting for an
+//! answer as a real driver does; what it asked may be carried out all the same, whenever.
+
+use std::time::Duration;
 
 use fastrand::Rng;
+use hamesh_claims::election::{self, Candidate, Pace};
 use hamesh_claims::grantor::{Action, Event, Note, Spec};
 use hamesh_claims::group::Record;
+use hamesh_claims::ids::Epoch;
 use hamesh_claims::message::ToCoordinator;
-use hamesh_claims::{Grantor, Moment, Rules, lease, member};
+use hamesh_claims::{Election, Grantor, Moment, Rules, member};
 
 use super::clock::{Clock, MS};
-use super::site::{CLAIMS, NODES, index, spec, title};
-use super::store::{Leadership, Op, Reply};
+use super::site::{CLAIMS, NODES, index, name, spec, title};
+use super::store::{Op, Reply};
 use super::world::{What, World};
 
-/// How long a leadership lasts after its last renewal was sent.
-const LEADERSHIP: std::time::Duration = std::time::Duration::from_millis(1000);
-/// How often the store is asked.
-const ROUND: u64 = 250 * MS;
+/// The times of the election: shorter than a site's, so that runs are short.
+const PACE: Pace = Pace {
+    ttl: Duration::from_millis(1000),
+    renew_every: Duration::from_millis(400),
+    look_every: Duration::from_millis(150),
+};
+/// How long the driver waits for an answer of the store.
+const PATIENCE: u64 = 600 * MS;
+/// How often records are written again that the store did not confirm.
+const AGAIN: u64 = 250 * MS;
 
 /// What an operator does to a claim.
 #[derive(Clone, Debug)]
@@ -35,43 +45,76 @@ pub enum Command {
     Readmit,
 }
 
+/// How well a coordinator and the store hear each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Both ways.
+    Whole,
+    /// Nothing that is asked arrives.
+    Mute,
+    /// What is asked arrives, and no answer comes back.
+    Deaf,
+}
+
 /// A coordinator.
 pub struct Coordinator {
     pub clock: Clock,
     pub up: bool,
     run: u64,
+    /// Of its machine: another one after it was replaced by a blank one.
+    instance: u64,
     pub busy_until: u64,
-    pub store_cut: bool,
+    pub line: Line,
     pub grantors: Vec<Grantor>,
     wakes: Vec<u64>,
     /// Records that the store has not confirmed yet: written again until it does.
     unwritten: Vec<Option<Record>>,
-    epoch: Option<hamesh_claims::ids::Epoch>,
-    seen: Option<(Leadership, Moment)>,
+    pub election: Election,
+    /// When its timer goes off next.
+    clockwork: u64,
+    term: Option<u64>,
+    /// Numbers what is asked for the election: only the newest is waited for.
+    asked: u64,
+    waiting: bool,
     pub specs: Vec<Spec>,
 }
 
 impl Coordinator {
     /// One that is about to start.
-    pub fn new(rng: &mut Rng) -> Self {
+    pub fn new(rng: &mut Rng, rules: Rules) -> Self {
         Self {
             clock: Clock::boot(0, rng),
             up: false,
             run: 0,
+            instance: rng.u64(..),
             busy_until: 0,
-            store_cut: false,
+            line: Line::Whole,
             grantors: Vec::new(),
             wakes: vec![u64::MAX; CLAIMS],
             unwritten: vec![None; CLAIMS],
-            epoch: None,
-            seen: None,
+            election: Election::with_rules(rules, nobody(), PACE),
+            clockwork: 0,
+            term: None,
+            asked: 0,
+            waiting: false,
             specs: (0..CLAIMS).map(spec).collect(),
         }
     }
 }
 
+/// Until it starts.
+fn nobody() -> Candidate {
+    Candidate {
+        name: name(0),
+        instance: 0,
+        run: 0,
+    }
+}
+
 impl World {
     pub(super) fn start_coordinator(&mut self, who: usize) {
+        let run = self.rng.u64(..);
+        let rules = self.options.rules;
         let coordinator = &mut self.coordinators[who];
         if coordinator.up {
             return;
@@ -79,105 +122,215 @@ impl World {
         coordinator.up = true;
         coordinator.run += 1;
         coordinator.busy_until = self.now;
+        coordinator.waiting = false;
+        coordinator.clockwork = 0;
+        let me = Candidate {
+            name: hamesh_claims::ids::NodeName::new(&format!("control-{who}")),
+            instance: coordinator.instance,
+            run,
+        };
+        coordinator.election = Election::with_rules(rules, me, PACE);
         let run = coordinator.run;
         self.trace(|| format!("control-{who} starts"));
-        let soon = self.now + self.rng.u64(0..ROUND);
+        let soon = self.now + self.rng.u64(0..250) * MS;
         self.at(soon, What::Clockwork(who, run));
+        self.at(soon, What::Again(who, run));
     }
 
     pub(super) fn kill_coordinator(&mut self, who: usize) {
         let coordinator = &mut self.coordinators[who];
         coordinator.up = false;
         coordinator.grantors.clear();
-        (coordinator.epoch, coordinator.seen) = (None, None);
+        coordinator.term = None;
+        coordinator.election = Election::new(nobody(), PACE);
         self.trace(|| format!("control-{who} is killed"));
     }
 
-    /// Asks the store who leads, or renews; and wakes the grantors that are due.
+    /// A blank machine takes the place of one that was lost, under its name.
+    pub(super) fn blank_coordinator(&mut self, who: usize) {
+        self.kill_coordinator(who);
+        self.coordinators[who].instance = self.rng.u64(..);
+    }
+
+    /// The election's timer.
     pub(super) fn clockwork(&mut self, who: usize, run: u64) {
+        self.elect_when_free(who, run, What::Clockwork(who, run), election::Event::Tick);
+    }
+
+    /// Nothing came of what was asked in time.
+    pub(super) fn out_of_patience(&mut self, who: usize, run: u64, asked: u64) {
+        let coordinator = &self.coordinators[who];
+        if coordinator.waiting && coordinator.asked == asked {
+            let again = What::Patience(who, run, asked);
+            self.elect_when_free(who, run, again, election::Event::Unanswered);
+        }
+    }
+
+    fn elect_when_free(&mut self, who: usize, run: u64, again: What, event: election::Event) {
         let coordinator = &self.coordinators[who];
         if !coordinator.up || coordinator.run != run {
             return;
         }
         if coordinator.busy_until > self.now {
-            self.at(coordinator.busy_until, What::Clockwork(who, run));
+            self.at(coordinator.busy_until, again);
             return;
         }
-        let op = coordinator.epoch.map_or(Op::Read, Op::Renew);
-        self.ask_store(who, op);
-        for claim in 0..CLAIMS {
-            self.write(who, claim);
-        }
-        self.at(self.now + ROUND, What::Clockwork(who, run));
+        self.elect(who, event, Vec::new());
     }
 
-    fn ask_store(&mut self, who: usize, op: Op) {
-        let coordinator = &self.coordinators[who];
-        let (run, sent) = (coordinator.run, coordinator.clock.read(self.now));
-        if !coordinator.store_cut {
-            let delay = self.rng.u64(MS..20 * MS);
-            self.at(self.now + delay, What::Store(who, run, sent, op));
+    fn elect(&mut self, who: usize, event: election::Event, records: Vec<Record>) {
+        let coordinator = &mut self.coordinators[who];
+        if !matches!(event, election::Event::Tick) {
+            coordinator.waiting = false;
         }
+        let now = coordinator.clock.read(self.now);
+        let mut out = Vec::new();
+        coordinator.election.handle(event, now, &mut out);
+        for action in out {
+            self.trace(|| format!("control-{who} -> {action:?}"));
+            match action {
+                election::Action::Read => self.ask_for_election(who, Op::Read),
+                election::Action::Write { over, next } => {
+                    self.ask_for_election(who, Op::Lead { over, next });
+                }
+                election::Action::Leads { term, until } => {
+                    self.lead(who, term, until, records.clone(), now);
+                }
+                election::Action::Extended(until) => {
+                    self.each_grantor(who, &Event::Leading(until));
+                }
+                election::Action::Deposed(_) => {
+                    self.coordinators[who].grantors.clear();
+                    self.coordinators[who].term = None;
+                }
+            }
+        }
+        self.check_one_leader(who);
+        self.wake_election(who);
+    }
+
+    fn wake_election(&mut self, who: usize) {
+        let coordinator = &mut self.coordinators[who];
+        let wake = coordinator.election.next_wake();
+        let due = coordinator.clock.when(wake).max(self.now + 1);
+        let before = coordinator.clockwork;
+        if wake < Moment::END && (due < before || before <= self.now) {
+            coordinator.clockwork = due;
+            let run = coordinator.run;
+            self.at(due, What::Clockwork(who, run));
+        }
+    }
+
+    fn lead(&mut self, who: usize, term: u64, until: Moment, records: Vec<Record>, now: Moment) {
+        let rules = self.options.rules;
+        let epoch = Epoch {
+            incarnation: 1,
+            term,
+        };
+        let coordinator = &mut self.coordinators[who];
+        coordinator.term = Some(term);
+        let specs = coordinator.specs.clone().into_iter().zip(records);
+        let lead = |(spec, record)| Grantor::lead_with(rules, epoch, spec, record, until, now);
+        coordinator.grantors = specs.map(lead).collect();
+        coordinator.wakes = vec![u64::MAX; CLAIMS];
+        coordinator.unwritten = vec![None; CLAIMS];
+        self.outcome.leaders += 1;
+        self.each_grantor(who, &Event::Tick);
+    }
+
+    /// By their own counts at most one of them leads.
+    fn check_one_leader(&mut self, who: usize) {
+        let leads = |coordinator: &Coordinator| {
+            coordinator.up && coordinator.election.leads(coordinator.clock.read(self.now))
+        };
+        let leading = self.coordinators.iter().filter(|it| leads(it)).count();
+        if leading > 1 {
+            self.violation(format!("control-{who} leads, and another one does too"));
+        }
+    }
+
+    fn ask_for_election(&mut self, who: usize, op: Op) {
+        let coordinator = &mut self.coordinators[who];
+        coordinator.asked += 1;
+        coordinator.waiting = true;
+        let (run, asked) = (coordinator.run, coordinator.asked);
+        self.ask_store(who, asked, op);
+        self.at(self.now + PATIENCE, What::Patience(who, run, asked));
+    }
+
+    fn ask_store(&mut self, who: usize, asked: u64, op: Op) {
+        let coordinator = &self.coordinators[who];
+        let run = coordinator.run;
+        if coordinator.line != Line::Mute {
+            // A request may be on its way for longer than a leadership.
+            let slow = self.stalls && self.now < super::world::STORM && self.rng.u32(0..50) == 0;
+            let most = if slow { 3000 } else { 20 };
+            let delay = self.rng.u64(1..most) * MS;
+            self.at(self.now + delay, What::Store(who, run, asked, op));
+        }
+    }
+
+    /// A request reaches the store, which answers when its disk lets it.
+    pub(super) fn store(&mut self, who: usize, run: u64, asked: u64, op: Op) {
+        if self.store.stalled_until > self.now {
+            let later = self.store.stalled_until + self.rng.u64(1..50) * MS;
+            self.at(later, What::Store(who, run, asked, op));
+            return;
+        }
+        let reply = self.store.serve(op);
+        let delay = self.rng.u64(MS..4 * MS);
+        if self.coordinators[who].line != Line::Deaf {
+            self.at(self.now + delay, What::Reply(who, run, asked, reply));
+        }
+    }
+
+    /// Writes again what the store did not confirm.
+    pub(super) fn write_again(&mut self, who: usize, run: u64) {
+        let coordinator = &self.coordinators[who];
+        if !coordinator.up || coordinator.run != run {
+            return;
+        }
+        if coordinator.busy_until <= self.now {
+            for claim in 0..CLAIMS {
+                self.write(who, claim);
+            }
+        }
+        self.at(self.now + AGAIN, What::Again(who, run));
     }
 
     fn write(&mut self, who: usize, claim: usize) {
         let coordinator = &self.coordinators[who];
         let record = coordinator.unwritten[claim].clone();
-        if let (Some(epoch), Some(record)) = (coordinator.epoch, record) {
-            self.ask_store(who, Op::Write(epoch, claim, record));
+        if let (Some(term), Some(record)) = (coordinator.term, record) {
+            self.ask_store(who, 0, Op::Write(term, claim, record));
         }
     }
 
-    pub(super) fn replied(&mut self, who: usize, run: u64, sent: Moment, reply: Reply) {
+    pub(super) fn replied(&mut self, who: usize, run: u64, asked: u64, reply: Reply) {
         let coordinator = &mut self.coordinators[who];
         if !coordinator.up || coordinator.run != run {
             return;
         }
         if coordinator.busy_until > self.now {
             let later = coordinator.busy_until;
-            self.at(later, What::Reply(who, run, sent, reply));
+            self.at(later, What::Reply(who, run, asked, reply));
             return;
         }
-        let now = coordinator.clock.read(self.now);
+        let awaited = coordinator.waiting && coordinator.asked == asked;
         match reply {
-            Reply::Leadership(read) => self.challenge(who, read, now),
-            Reply::Taken(epoch, records) => {
-                coordinator.epoch = Some(epoch);
-                let rules = self.options.rules;
-                let specs = coordinator.specs.clone().into_iter().zip(records);
-                let until = sent.plus(LEADERSHIP);
-                let lead =
-                    |(spec, record)| Grantor::lead_with(rules, epoch, spec, record, until, now);
-                coordinator.grantors = specs.map(lead).collect();
-                coordinator.wakes = vec![u64::MAX; CLAIMS];
-                coordinator.unwritten = vec![None; CLAIMS];
-                self.outcome.leaders += 1;
-                self.trace(|| format!("control-{who} leads as {epoch}"));
-                self.each_grantor(who, &Event::Tick);
+            Reply::Leadership(found) if awaited => {
+                let term = found.as_ref().map_or(0, |found| found.term);
+                self.elect(who, election::Event::Read(found, term), Vec::new());
             }
-            Reply::Renewed => self.each_grantor(who, &Event::Leading(sent.plus(LEADERSHIP))),
-            Reply::Lost => {
-                (coordinator.epoch, coordinator.seen) = (None, None);
-                coordinator.grantors.clear();
-            }
+            Reply::Led(records) if awaited => self.elect(who, election::Event::Written, records),
+            Reply::Refused if awaited => self.elect(who, election::Event::Refused, Vec::new()),
             Reply::Written(claim, record) => {
                 if coordinator.unwritten[claim].as_ref() == Some(&record) {
                     coordinator.unwritten[claim] = None;
                     self.grant(who, claim, Event::Persisted(record));
                 }
             }
-        }
-    }
-
-    fn challenge(&mut self, who: usize, read: Leadership, now: Moment) {
-        let coordinator = &mut self.coordinators[who];
-        match coordinator.seen {
-            Some((seen, since)) if seen == read => {
-                if now > lease::grantor_deadline(since, LEADERSHIP, Rules::all()) {
-                    self.ask_store(who, Op::Take(read));
-                }
-            }
-            Some(_) | None => coordinator.seen = Some((read, now)),
+            Reply::Leadership(_) | Reply::Led(_) | Reply::Refused | Reply::Succeeded => {}
         }
     }
 
@@ -240,7 +393,7 @@ impl World {
         }
     }
 
-    /// Both coordinators read the same wishes of the site.
+    /// All coordinators read the same wishes of the site.
     pub(super) fn configure(&mut self, claim: usize, change: impl Fn(&mut Spec)) {
         for who in 0..self.coordinators.len() {
             change(&mut self.coordinators[who].specs[claim]);

@@ -5,7 +5,7 @@ use hamesh_claims::member::Event;
 use hamesh_claims::message::Health;
 
 use super::clock::MS;
-use super::coordinator::Command;
+use super::coordinator::{Command, Line};
 use super::network::Weather;
 use super::site::{CLAIMS, COORDINATORS, NODES, TRIO, WORKER, name, timing, title};
 use super::world::{STORM, What, World};
@@ -27,10 +27,14 @@ pub enum Fault {
     PauseCoordinator(usize, u64),
     /// These ways are cut.
     Cut(Vec<(usize, usize)>),
-    /// The coordinator cannot reach the store for this long.
-    StoreCut(usize, u64),
-    /// It can again.
+    /// The coordinator and the store do not hear each other, both ways or one, for this long.
+    StoreCut(usize, Line, u64),
+    /// They do again.
     StoreBack(usize),
+    /// The store's disk does nothing for this long.
+    StoreStall(u64),
+    /// The coordinator's machine is lost, and a blank one takes its place after this long.
+    Blank(usize, u64),
     /// Every way is whole.
     Heal,
     /// The network gets better or worse.
@@ -113,7 +117,7 @@ fn draw(rng: &mut Rng, calm: bool) -> Fault {
         6 | 7 => Fault::KillCoordinator(who, span(rng)),
         8 => Fault::PauseCoordinator(who, span(rng)),
         9 | 10 => Fault::Cut(cuts(rng)),
-        11 => Fault::StoreCut(who, span(rng)),
+        11 => disturb_store(rng, who),
         12 if !calm => Fault::Weather(Weather::random(rng)),
         12 => Fault::Heal,
         13 => Fault::Flush(node, claim),
@@ -125,6 +129,16 @@ fn draw(rng: &mut Rng, calm: bool) -> Fault {
         21 => Fault::Ttl(moving, *rng.choice([200, 350, 900].iter()).unwrap_or(&350)),
         22 => Fault::FailBack(moving, rng.bool()),
         _ => Fault::Command(WORKER, Command::Evict(rng.u32(0..4) > 0)),
+    }
+}
+
+/// What goes wrong between coordinators and their store, or with it.
+fn disturb_store(rng: &mut Rng, who: usize) -> Fault {
+    match rng.u32(0..4) {
+        0 => Fault::StoreCut(who, Line::Mute, span(rng)),
+        1 => Fault::StoreCut(who, Line::Deaf, span(rng)),
+        2 => Fault::StoreStall(span(rng)),
+        _ => Fault::Blank(who, span(rng)),
     }
 }
 
@@ -201,11 +215,16 @@ impl World {
             Fault::Cut(ways) => ways.into_iter().for_each(|(a, b)| self.network.cut(a, b)),
             Fault::Heal => self.network.heal(),
             Fault::Weather(weather) => self.network.weather = weather,
-            Fault::StoreCut(who, span) => {
-                self.coordinators[who].store_cut = true;
+            Fault::StoreCut(who, line, span) => {
+                self.coordinators[who].line = line;
                 self.at(self.now + span, What::Fault(Fault::StoreBack(who)));
             }
-            Fault::StoreBack(who) => self.coordinators[who].store_cut = false,
+            Fault::StoreBack(who) => self.coordinators[who].line = Line::Whole,
+            Fault::StoreStall(span) => self.store.stalled_until = self.now + span,
+            Fault::Blank(who, span) => {
+                self.blank_coordinator(who);
+                self.at(self.now + span, What::StartCoordinator(who));
+            }
             Fault::Flush(node, claim) => self.flush(node, claim),
             Fault::Health(node, health) => self.feel(node, health),
             Fault::Command(claim, command) => self.command(claim, &command),
@@ -281,9 +300,10 @@ impl World {
             self.drain(node, false);
         }
         for who in 0..COORDINATORS {
-            self.coordinators[who].store_cut = false;
+            self.coordinators[who].line = Line::Whole;
             self.start_coordinator(who);
         }
+        self.store.stalled_until = self.now;
         for claim in 0..CLAIMS {
             self.configure(claim, |spec| spec.paused = false);
         }

@@ -10,8 +10,8 @@ use hamesh_claims::lease::Timing;
 
 /// Nodes are 0 to 4; the coordinators follow.
 pub const NODES: usize = 5;
-/// Two coordinators contend.
-pub const COORDINATORS: usize = 2;
+/// Three coordinators contend.
+pub const COORDINATORS: usize = 3;
 /// The claim that any of two nodes may hold.
 pub const PAIR: usize = 0;
 /// The claim that any of three nodes may hold; its group changes.

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use fastrand::Rng;
+use hamesh_claims::member;
 use hamesh_claims::message::ToCoordinator;
-use hamesh_claims::{Moment, member};
 
 use super::Options;
 use super::clock::MS;
@@ -31,14 +31,18 @@ pub enum What {
     Member(usize, usize, Option<u64>, member::Event),
     /// To a grantor, from a member.
     Grantor(usize, usize, ToCoordinator),
-    /// A coordinator's clockwork.
+    /// The timer of a coordinator's election.
     Clockwork(usize, u64),
+    /// What a coordinator asked for its election was not answered in time.
+    Patience(usize, u64, u64),
+    /// A coordinator writes again what was not confirmed.
+    Again(usize, u64),
     /// A grantor's timer.
     Wake(usize, usize, u64),
-    /// A request reaches the store: coordinator, run, when it was sent.
-    Store(usize, u64, Moment, Op),
+    /// A request reaches the store: coordinator, run, number.
+    Store(usize, u64, u64, Op),
     /// The store's answer reaches the coordinator.
-    Reply(usize, u64, Moment, Reply),
+    Reply(usize, u64, u64, Reply),
     /// A stopped agent or coordinator starts.
     StartAgent(usize),
     /// A stopped coordinator starts.
@@ -113,7 +117,7 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let machines = (0..NODES).map(|_| Machine::new(&mut rng)).collect();
         let coordinators = (0..COORDINATORS)
-            .map(|_| Coordinator::new(&mut rng))
+            .map(|_| Coordinator::new(&mut rng, options.rules))
             .collect();
         let mut world = Self {
             options,
@@ -197,13 +201,13 @@ impl World {
             }
             What::Clockwork(coordinator, run) => self.clockwork(coordinator, run),
             What::Wake(coordinator, claim, run) => self.woken(coordinator, claim, run),
-            What::Store(coordinator, run, sent, op) => {
-                let reply = self.store.serve(op);
-                let delay = self.rng.u64(MS..4 * MS);
-                self.at(self.now + delay, What::Reply(coordinator, run, sent, reply));
+            What::Patience(coordinator, run, asked) => {
+                self.out_of_patience(coordinator, run, asked);
             }
-            What::Reply(coordinator, run, sent, reply) => {
-                self.replied(coordinator, run, sent, reply);
+            What::Again(coordinator, run) => self.write_again(coordinator, run),
+            What::Store(coordinator, run, asked, op) => self.store(coordinator, run, asked, op),
+            What::Reply(coordinator, run, asked, reply) => {
+                self.replied(coordinator, run, asked, reply);
             }
             What::StartAgent(node) => self.start_agent(node),
             What::StartCoordinator(coordinator) => self.start_coordinator(coordinator),
