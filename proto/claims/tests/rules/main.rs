@@ -4,6 +4,7 @@
 //! construction: a rule without a case does not compile.
 
 mod duo;
+mod elections;
 mod evictions;
 mod leases;
 mod placement;
@@ -36,6 +37,8 @@ fn case(rule: Rule) -> Case {
         Rule::AdoptionIsNoProof => leases::a_dead_lease_shown_late_earns_a_new_grant,
         Rule::ActAfterExpiry => leases::a_silent_holder_is_succeeded,
         Rule::LeaderStopsInTime => leases::a_leader_answers_after_its_time,
+        Rule::LeaderCountsFromSend => elections::a_leader_counts_from_a_late_answer,
+        Rule::ChallengerWaits => elections::a_challenger_takes_over_at_first_sight,
         Rule::HigherEpochStops => leases::a_leader_goes_on_beside_a_higher_epoch,
         Rule::StaleEpochRefused => leases::a_member_believes_a_leader_that_was_succeeded,
         Rule::PromisesOfAll => promises::a_holder_lives_on_some_of_the_promises,
