@@ -32,8 +32,8 @@ pub fn killed_under_load(world: &World) -> Result<()> {
     let site = &world.site;
     let made = "/run/tokens-acknowledged";
     let load = format!(
-        "rm -f {made}; systemd-run --quiet --collect --setenv HOME=/root --property TimeoutStopSec=5s --unit load \
-         bash -c \
+        "rm -f {made}; systemd-run --quiet --collect --setenv HOME=/root \
+         --property TimeoutStopSec=5s --unit load bash -c \
          'while :; do coordctl token create node-1 --valid 1h --output json >> {made}; done'"
     );
     site.sh(COORDINATOR, &load)?;
