@@ -1,6 +1,8 @@
 //! A whole coordinator in the test's own process, on 127.0.0.1, with agents and operators that
 //! speak to it over real mutual TLS.
 
+mod several;
+
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -227,22 +229,37 @@ impl TestSite {
 
 async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Running {
     let dirs = init_request(directory).dirs;
-    let parts = Parts {
-        config: Config::load(&dirs).expect("a configuration"),
+    let config = Config::load(&dirs).expect("a configuration");
+    let parts = parts(dirs, config, store, clock, listeners().await);
+    start(parts).await.expect("the coordinator starts")
+}
+
+fn parts(
+    dirs: Dirs,
+    config: Config,
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+    listeners: Listeners,
+) -> Parts {
+    Parts {
+        config,
         dirs,
         store: Arc::clone(store),
         etcd: None,
         store_expires_unix_ms: 0,
         clock: clock.clone(),
         agents_valid: hamesh_proto::ca::NODE_VALID,
-        listeners: Listeners {
-            api: listener().await,
-            enrolment: listener().await,
-            metrics: listener().await,
-            leases: datagrams(),
-        },
-    };
-    start(parts).await.expect("the coordinator starts")
+        listeners,
+    }
+}
+
+async fn listeners() -> Listeners {
+    Listeners {
+        api: listener().await,
+        enrolment: listener().await,
+        metrics: listener().await,
+        leases: datagrams(),
+    }
 }
 
 pub(crate) async fn listener() -> TcpListener {

@@ -7,6 +7,7 @@
 
 mod auth;
 mod claims;
+mod coordinators;
 mod events;
 mod nodes;
 mod people;

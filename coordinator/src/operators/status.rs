@@ -38,7 +38,7 @@ impl OperatorsService {
             coordinator: core.node.to_string(),
             coordinator_version: crate::VERSION.to_owned(),
             desired: Some(world.desired.id()),
-            epoch: core.epoch,
+            epoch: core.epoch(),
             nodes: world.desired.site.nodes.keys().map(node).collect(),
             last_events: look.events.into_iter().map(event_message).collect(),
             key_ring_version: world.ring.version(),
@@ -46,6 +46,7 @@ impl OperatorsService {
             store: Some(store_status(look.store)),
             now_unix_ms: core.clock.unix_ms(),
             claims: Board::of(core, world).await.statuses(),
+            coordinators: super::coordinators::statuses(core, world),
         })
     }
 

@@ -8,6 +8,7 @@
 //! before they come here.
 
 mod claims;
+mod coordinators;
 pub mod keys;
 mod values;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use claims::{
     ClaimRecord, ClaimWishesRecord, Drain, LeaseSecretRecord, MoveRecord, MovesRecord,
 };
+pub use coordinators::{CoordinatorPart, CoordinatorRecord, LeaderRecord};
 pub use values::{
     CertificateRecord, DesiredRecord, EpochRecord, EventHead, EventRecord, GossipRecord,
     NodeRecord, OperatorAccess, OperatorRecord, ReEnrolWindow, Revocation, RotationPhase,

@@ -191,7 +191,7 @@ fn stays(site: &Site, holder: &str, other: &str) -> Result<()> {
 }
 
 /// Waits until one member holds, the other stands by, and one answers: holder and other.
-fn settled(site: &Site) -> Result<(&'static str, &'static str)> {
+pub(super) fn settled(site: &Site) -> Result<(&'static str, &'static str)> {
     let [a, b] = MEMBERS;
     let found = until("one holds and the other stands by", PATIENCE, || {
         let parts = (part(site, a)?, part(site, b)?);
@@ -205,13 +205,13 @@ fn settled(site: &Site) -> Result<(&'static str, &'static str)> {
     Ok(found)
 }
 
-fn until_held_by(site: &Site, node: &str) -> Result<()> {
+pub(super) fn until_held_by(site: &Site, node: &str) -> Result<()> {
     until(&format!("{node} holds {EDGE}"), PATIENCE, || {
         held_by(site, node)
     })
 }
 
-fn held_by(site: &Site, node: &str) -> Result<()> {
+pub(super) fn held_by(site: &Site, node: &str) -> Result<()> {
     let part = part(site, node)?;
     ensure!(
         part == "holding" || part == "holding-alone",

@@ -3,6 +3,7 @@
 mod access;
 mod claims;
 mod context;
+mod coordinators;
 mod generate;
 mod gossip;
 mod init;
@@ -66,6 +67,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(command) => access::token(&session, command).await,
         Command::Operator(command) => access::operator(&session, command).await,
         Command::Gossip(command) => gossip::run(&session, &command).await,
+        Command::Coordinator(command) => coordinators::run(&session, command).await,
         Command::Context(command) => context::run(&session, command),
         Command::Init(options) => init::run(&session, options).await,
         Command::Generate(what) => generate::run(&what),

@@ -127,6 +127,7 @@ pub(super) fn healthy() -> v1::SiteStatus {
         ("node-1", ""),
     ];
     v1::SiteStatus {
+        coordinators: Vec::new(),
         claims: vec![
             held("vip/edge", "haproxy-ext-1"),
             held("vip/internal", "haproxy-int-2"),

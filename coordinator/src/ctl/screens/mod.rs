@@ -2,6 +2,7 @@
 
 mod access;
 mod claims;
+mod coordinators;
 mod events;
 #[cfg(test)]
 mod fixture;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use access::{context, operators, token_created, tokens};
 pub use claims::{claims, drained, explanation, moved};
+pub use coordinators::coordinators;
 pub use events::{event_line, events};
 pub use node::node;
 pub use nodes::nodes;

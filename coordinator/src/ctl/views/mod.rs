@@ -11,6 +11,7 @@ use super::time::Moment;
 
 mod access;
 mod claims;
+mod coordinators;
 mod node;
 mod plan;
 mod status;
@@ -19,6 +20,7 @@ pub use access::{ContextView, OperatorView, RemovedView, TokenCreatedView, Token
 pub use claims::{
     CandidateView, ClaimState, ClaimView, DrainedView, ExplanationView, MoveView, MovedView,
 };
+pub use coordinators::PartView;
 pub use node::{DiskView, HealthView, InterfaceView, NodeView, State};
 pub use plan::{AppliedView, PlanView, RotationView, SiteView, StepView};
 pub use status::{CoordinatorView, Problem, Severity, StatusView, StoreView, problems};
