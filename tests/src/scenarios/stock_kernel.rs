@@ -31,6 +31,10 @@ const WEB: Shared = Shared {
 /// 25 ms of a coarse kernel tick).
 const TTL: Duration = Duration::from_secs(3);
 const TTL_ELSEWHERE: Duration = Duration::from_millis(3115);
+/// Keeps systemd from starting the agent anew after it was killed, and lets it again.
+const NO_RESTART: &str = "d=/run/systemd/system/hamesh-agent.service.d; mkdir -p $d; \
+     printf '[Service]\\nRestart=no\\n' > $d/drill.conf; systemctl daemon-reload";
+const RESTART: &str = "rm -r /run/systemd/system/hamesh-agent.service.d; systemctl daemon-reload";
 /// Several leases long.
 const WATCH: Duration = Duration::from_secs(10);
 /// Network namespace of the client that watches without touching.
@@ -53,17 +57,20 @@ pub fn held(world: &World) -> Result<()> {
     WEB.held_by(&site, holder)
 }
 
-/// An agent that is stopped or killed leaves its node fenced: one answers, and it is the other.
+/// An agent that is stopped or killed leaves its node fenced: one answers, and it is the other. The
+/// killed one is kept from starting anew: on a quick machine it is back before its lease runs out.
 pub fn silenced(world: &World) -> Result<()> {
     let site = site(world)?;
     for signal in ["STOP", "KILL"] {
         let (holder, other) = WEB.settled(&site)?;
         let kill = format!("systemctl kill --signal={signal} --kill-whom=main hamesh-agent");
-        site.sh(holder, &kill)?;
+        site.sh(holder, &format!("{NO_RESTART}; {kill}"))?;
         let taken = WEB.until_held_by(&site, other);
-        if signal == "STOP" {
-            site.sh(holder, &kill.replace("STOP", "CONT"))?;
-        }
+        let back = match signal {
+            "STOP" => kill.replace("STOP", "CONT"),
+            _ => "systemctl start hamesh-agent".to_owned(),
+        };
+        site.sh(holder, &format!("{RESTART}; {back}"))?;
         taken.with_context(|| format!("after SIG{signal} of the agent on {holder}"))?;
         WEB.until_standby(&site, holder)?;
         WEB.one_answers(&site)?;
