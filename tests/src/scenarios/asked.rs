@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
@@ -25,21 +26,42 @@ pub(super) fn asked<T>(
     address: Ipv4Addr,
     act: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Vec<Question>)> {
-    let client = format!("/run/netns/hamesh-lab-client2-{network}");
-    let stop = Arc::new(AtomicBool::new(false));
-    let shared = Arc::clone(&stop);
-    let asking = std::thread::spawn(move || {
-        listener::ask(Path::new(&client), address, Instant::now(), &shared)
-    });
+    let asking = Asking::start(network, address);
     let outcome = act();
-    stop.store(true, Ordering::Relaxed);
-    let Ok(questions) = asking.join() else {
-        bail!("the asking thread broke off");
-    };
-    let questions = questions?;
+    let questions = asking.end()?;
     let outcome = outcome?;
     at_most_one(&questions)?;
     Ok((outcome, questions))
+}
+
+/// A network's second client asks who has an address, until it is told to end.
+pub(super) struct Asking {
+    /// Questions count from here.
+    pub(super) origin: Instant,
+    stop: Arc<AtomicBool>,
+    asker: JoinHandle<Result<Vec<Question>>>,
+}
+
+impl Asking {
+    pub(super) fn start(network: &str, address: Ipv4Addr) -> Self {
+        let client = format!("/run/netns/hamesh-lab-client2-{network}");
+        let (origin, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+        let shared = Arc::clone(&stop);
+        let asker =
+            std::thread::spawn(move || listener::ask(Path::new(&client), address, origin, &shared));
+        Self {
+            origin,
+            stop,
+            asker,
+        }
+    }
+
+    /// What was asked and answered.
+    pub(super) fn end(self) -> Result<Vec<Question>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let asked = self.asker.join();
+        asked.unwrap_or_else(|_| bail!("the asking thread broke off"))
+    }
 }
 
 /// No question was answered by two, and one at least by somebody.

@@ -6,20 +6,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::asked::Asking;
 use super::{World, lab};
 use crate::site::views::{ClaimMove, Explanation};
 use crate::site::vip::Shared;
 use crate::site::wait::throughout;
 use crate::site::{COORDINATOR, Site};
 use crate::vip::arp::Question;
-use crate::vip::listener;
 
 const SITE_FILE: &str = "lab/sites/stock-kernel.yaml";
 const WEB: Shared = Shared {
@@ -37,8 +34,8 @@ const NO_RESTART: &str = "d=/run/systemd/system/hamesh-agent.service.d; mkdir -p
 const RESTART: &str = "rm -r /run/systemd/system/hamesh-agent.service.d; systemctl daemon-reload";
 /// Several leases long.
 const WATCH: Duration = Duration::from_secs(10);
-/// Network namespace of the client that watches without touching.
-const WATCHER: &str = "/run/netns/hamesh-lab-client2-trust";
+/// The network of the site.
+const NETWORK: &str = "trust";
 
 /// The kernel is Debian's 6.1, not this machine's; the fence is whole there; one node holds the
 /// address and answers.
@@ -146,7 +143,7 @@ pub fn paused(world: &World) -> Result<()> {
     let (holder, other) = WEB.settled(&site)?;
     let mac = site.sh(holder, "cat /sys/class/net/eth0/address")?;
     let (read, uptime) = (Instant::now(), guest_clock(&site, holder)?);
-    let asking = Asking::start();
+    let asking = Asking::start(NETWORK, WEB.ip.parse().context("the address")?);
     site.lab.must(["freeze", holder])?;
     let stopped = Instant::now();
     let taken = throughout("it stands still", TTL_ELSEWHERE, || Ok(()))
@@ -191,35 +188,6 @@ fn answered_by(questions: &[Question], mac: &str, after: Duration) -> Vec<Durati
     late.filter(|question| question.answers.iter().any(|bytes| shown(bytes) == mac))
         .map(|question| question.at.saturating_sub(after))
         .collect()
-}
-
-/// The second client asks who has the address, until it is told to end.
-struct Asking {
-    origin: Instant,
-    stop: Arc<AtomicBool>,
-    asker: JoinHandle<Result<Vec<Question>>>,
-}
-
-impl Asking {
-    fn start() -> Self {
-        let (origin, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
-        let shared = Arc::clone(&stop);
-        let asker = std::thread::spawn(move || {
-            let address = WEB.ip.parse().context("the address")?;
-            listener::ask(Path::new(WATCHER), address, origin, &shared)
-        });
-        Self {
-            origin,
-            stop,
-            asker,
-        }
-    }
-
-    fn end(self) -> Result<Vec<Question>> {
-        self.stop.store(true, Ordering::Relaxed);
-        let asked = self.asker.join();
-        asked.unwrap_or_else(|_| bail!("the thread broke off"))
-    }
 }
 
 /// The tests of the Linux side of a claim, compiled here, pass there: half of them on each node, to

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::lab::Lab;
 use views::{AgentStatus, SiteStatus};
@@ -152,6 +153,17 @@ impl Site {
             "hamesh-agent status on {node}: {answer:?}"
         );
         serde_json::from_str(&answer.stdout).with_context(|| format!("{node}: {}", answer.stdout))
+    }
+
+    /// A node's part in a claim, by its own word; `gone` when its agent does not answer.
+    pub fn part(&self, node: &str, claim: &str) -> Result<String> {
+        let answer = self.on(node, &["hamesh-agent", "status", "--output", "json"])?;
+        if answer.code != 0 {
+            return Ok("gone".to_owned());
+        }
+        let status: Value = serde_json::from_str(&answer.stdout).context("no JSON")?;
+        let part = &status["claims"]["claims"][claim]["part"];
+        Ok(part.as_str().unwrap_or("none").to_owned())
     }
 
     /// Waits until the agents of all of `watchers` see exactly `alive` of the other members alive.

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use anyhow::{Result, ensure};
 
 use super::wait::until;
 use super::{PATIENCE, Site};
@@ -99,12 +98,6 @@ impl Shared {
 
     /// A node's part in the claim, by its own word; `gone` when its agent does not answer.
     pub fn part(&self, site: &Site, node: &str) -> Result<String> {
-        let answer = site.on(node, &["hamesh-agent", "status", "--output", "json"])?;
-        if answer.code != 0 {
-            return Ok("gone".to_owned());
-        }
-        let status: Value = serde_json::from_str(&answer.stdout).context("no JSON")?;
-        let part = &status["claims"]["claims"][self.claim]["part"];
-        Ok(part.as_str().unwrap_or("none").to_owned())
+        site.part(node, self.claim)
     }
 }

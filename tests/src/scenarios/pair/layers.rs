@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{part, settled, until_part};
+use super::{settled, until_part};
 use crate::scenarios::World;
 use crate::scenarios::asked::asked;
 use crate::site::wait::{throughout, until};
@@ -34,7 +34,7 @@ pub fn renamed(world: &World) -> Result<()> {
                 || fenced(site, holder, to),
             )?;
             throughout("it stays where it is", WATCH, || {
-                let parts = (part(site, holder, SIDE)?, part(site, other, SIDE)?);
+                let parts = (site.part(holder, SIDE)?, site.part(other, SIDE)?);
                 ensure!(parts == ("holding".into(), "standby".into()), "{parts:?}");
                 Ok(())
             })?;

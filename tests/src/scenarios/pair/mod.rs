@@ -21,8 +21,7 @@ pub mod twin;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Result, bail, ensure};
 
 use crate::scenarios::asked::at_most_one;
 use crate::site::views::Explanation;
@@ -74,7 +73,7 @@ fn settled(site: &Site, claim: &str) -> Result<(&'static str, &'static str)> {
             Some(holder) if holder == b => (b, a),
             holder => bail!("held by {holder:?}"),
         };
-        let parts = (part(site, holder, claim)?, part(site, other, claim)?);
+        let parts = (site.part(holder, claim)?, site.part(other, claim)?);
         ensure!(parts == ("holding".into(), "standby".into()), "{parts:?}");
         Ok((holder, other))
     })
@@ -84,20 +83,9 @@ fn explain(site: &Site, claim: &str) -> Result<Explanation> {
     site.query(&["explain", claim])
 }
 
-/// A node's part in a claim, by its own word; `gone` when its agent does not answer.
-fn part(site: &Site, node: &str, claim: &str) -> Result<String> {
-    let answer = site.on(node, &["hamesh-agent", "status", "--output", "json"])?;
-    if answer.code != 0 {
-        return Ok("gone".to_owned());
-    }
-    let status: Value = serde_json::from_str(&answer.stdout).context("no JSON")?;
-    let part = &status["claims"]["claims"][claim]["part"];
-    Ok(part.as_str().unwrap_or("none").to_owned())
-}
-
 fn until_part(site: &Site, node: &str, claim: &str, wanted: &str) -> Result<()> {
     until(&format!("{node} is {wanted}"), PATIENCE, || {
-        let part = part(site, node, claim)?;
+        let part = site.part(node, claim)?;
         ensure!(part == wanted, "{node} is {part}");
         Ok(())
     })

@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{CLAIM, SPARE, part, settled, until_part, watched};
+use super::{CLAIM, SPARE, settled, until_part, watched};
 use crate::scenarios::World;
 use crate::site::views::Event;
 use crate::site::wait::{throughout, until};
@@ -54,7 +54,7 @@ pub fn in_its_place(world: &World) -> Result<()> {
         copy.start(&format!("ip addr add {address}/32 dev eth0; "))?;
         until_part(site, other, CLAIM, "holding")?;
         throughout("the other one keeps it", LONG, || {
-            let part = part(site, other, CLAIM)?;
+            let part = site.part(other, CLAIM)?;
             ensure!(part == "holding", "{other} is {part}");
             Ok(())
         })
