@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use hamesh_proto::ids::{NodeId, SiteName};
+use hamesh_proto::leader::Leader;
 use hamesh_proto::v1;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,17 @@ pub struct Coordinator {
     /// Where its lease datagrams go; `None` when it is too old to say.
     #[serde(default)]
     pub leases: Option<SocketAddr>,
+}
+
+impl From<Leader> for Coordinator {
+    fn from(leader: Leader) -> Self {
+        Self {
+            node: leader.node,
+            api: leader.api,
+            enrolment: leader.enrolment,
+            leases: None,
+        }
+    }
 }
 
 /// Why an assignment was refused. The text goes to the coordinator and to the log.

@@ -58,6 +58,11 @@ impl Dirs {
         self.state.join("coordinator.json")
     }
 
+    /// The number of this machine among those that bore its name.
+    pub fn instance(&self) -> PathBuf {
+        self.state.join("instance")
+    }
+
     /// The store's certificates.
     pub fn store_tls_directory(&self) -> PathBuf {
         self.state.join("store-tls")

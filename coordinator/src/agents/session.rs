@@ -5,7 +5,7 @@
 //!                                     |  ^ on each change of the world
 //!                                     v
 //!            ends: agent gone, superseded, removed or revoked, its certificate ran out,
-//!                  speaks for another, stopping
+//!                  speaks for another, stopping, no longer sure to lead
 //! ```
 
 use std::sync::Arc;
@@ -75,6 +75,7 @@ struct Told {
     key_ring_version: Option<u64>,
     refused: Option<v1::AssignmentId>,
     peer_keys: Option<Vec<v1::LeaseKey>>,
+    coordinate: Option<bool>,
 }
 
 impl Serving {
@@ -119,6 +120,7 @@ impl Serving {
                 () = session.superseded() => return Err(Status::aborted(
                     "a newer session of this node was opened",
                 )),
+                () = core.leadership.lapsed() => return Err(core.elsewhere().status(&core.node)),
                 refusal = core.ran_out(&self.admitted.peer) => return Err(refusal),
                 () = core.stopped() => return Err(Status::unavailable(
                     "this coordinator stops; dial again",
@@ -288,6 +290,12 @@ impl Serving {
         {
             self.send(ToAgent::Assignment(assignment)).await?;
             self.told.assignment = Some(id);
+        }
+        let wanted = world.coordinators.contains_key(&node);
+        if self.told.coordinate != Some(wanted) {
+            self.send(ToAgent::Coordinate(v1::Coordinate { wanted }))
+                .await?;
+            self.told.coordinate = Some(wanted);
         }
         Ok(())
     }

@@ -1,23 +1,29 @@
-//! The way to a coordinator: each is tried in turn, and the first that answers is used.
+//! The way to the coordinator that leads: all are asked at once, and any of them knows.
 //!
-//! A request is sent once and to one coordinator only. What fails before that, while connecting,
-//! is told for every address; what fails after it is told as such, because something may have been
-//! changed. The operator's certificate is renewed in passing once two thirds of its life are over.
+//! A request is sent once and to one coordinator only; what is asked of all is who leads. What
+//! fails before that, while connecting, is told for every address; what fails after it is told as
+//! such, because something may have been changed. The operator's certificate is renewed in passing
+//! once two thirds of its life are over.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
+use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::tls::{self, Alpn, ConnectError, Expect, KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT};
 use hamesh_proto::unix_time::unix_ms;
 use hamesh_proto::v1;
 use hamesh_proto::v1::claims_client::ClaimsClient;
+use hamesh_proto::v1::coordinators_client::CoordinatorsClient;
 use hamesh_proto::v1::operators_client::OperatorsClient;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
@@ -27,6 +33,14 @@ use super::time::{Moment, span};
 
 /// How long a coordinator may take for one answer; the longest are a few writes to the store.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long a coordinator may take to say whether it leads.
+const LEADS: Duration = Duration::from_secs(3);
+/// How long nobody may lead before that is told: twice as long as an election takes at most.
+const ELECTION: Duration = Duration::from_secs(8);
+/// How long the others may be silent once one has said that it stands by.
+const SILENCE: Duration = Duration::from_millis(500);
+/// Before all are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// The largest answer: the status of 200 nodes is under 1 MiB.
 const LARGEST_ANSWER: usize = 16 << 20;
 
@@ -39,13 +53,15 @@ pub struct Link {
     pub client: Client,
     /// The service for claims.
     pub claims: ClaimsClient<Channel>,
+    /// The service for coordinators.
+    pub coordinators: CoordinatorsClient<Channel>,
     live: LiveCredentials,
     file: PathBuf,
     context: Context,
 }
 
 impl Link {
-    /// Connects to the first coordinator of the context in `file` that answers. `now` decides
+    /// Connects to the leader among the coordinators of the context in `file`. `now` decides
     /// whether the certificate is to be renewed.
     pub async fn open(file: PathBuf, now: SystemTime) -> Result<Link, Failure> {
         let context = Context::load(&file)?;
@@ -60,15 +76,19 @@ impl Link {
             });
         }
         let live = LiveCredentials::new(credentials.clone());
-        let channel = first_channel(&context.coordinators, &live).await?;
+        let found = leader(&context.coordinators, &live).await?;
+        let channel = found.channel.clone();
         let claims = ClaimsClient::new(channel.clone());
+        let coordinators = CoordinatorsClient::new(channel.clone());
         let mut link = Link {
+            coordinators,
             client: client(channel),
             claims: claims.max_decoding_message_size(LARGEST_ANSWER),
             live,
             file,
             context,
         };
+        link.learn(&found);
         if now_ms >= link.context.credentials.renew_at_unix_ms() {
             link.renew(Moment(now_ms)).await;
         }
@@ -93,6 +113,17 @@ impl Link {
             Code::Unavailable | Code::Unknown | Code::Cancelled
         );
         lost || ConnectError::find(status).is_some()
+    }
+
+    /// Keeps where coordinators answer, for the day when those known are gone. Whoever came by
+    /// another way than the site's own addresses has no use for them.
+    fn learn(&mut self, found: &Found) {
+        let known = &mut self.context.coordinators;
+        if found.coordinators.contains(&found.address) && *known != found.coordinators {
+            known.clone_from(&found.coordinators);
+            // It is told again with the next command.
+            let _ = self.context.save(&self.file);
+        }
     }
 
     /// Renews the certificate. The old one is good for a while yet: a renewal that fails is told
@@ -132,43 +163,151 @@ pub fn request<T>(message: T) -> tonic::Request<T> {
     request
 }
 
-/// A connection to the first of `addresses` that answers, or why each of them did not. A
+/// A connection to the leader, or why each of the addresses did not lead to it. A
 /// coordinator that refuses our certificate speaks for the site: that is told before all else.
 pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Result<Client, Failure> {
-    Ok(client(first_channel(addresses, live).await?))
+    Ok(client(leader(addresses, live).await?.channel))
 }
 
 fn client(channel: Channel) -> Client {
     Client::new(channel).max_decoding_message_size(LARGEST_ANSWER)
 }
 
-async fn first_channel(
-    addresses: &[SocketAddr],
-    live: &LiveCredentials,
-) -> Result<Channel, Failure> {
+/// A connection to the leader: all addresses are asked at once, and one that does not lead says who
+/// does. While nobody leads, for a leader was lost, they are asked again for a while.
+async fn leader(addresses: &[SocketAddr], live: &LiveCredentials) -> Result<Found, Failure> {
     let config = tls::client_config(live, Expect::Coordinator, Alpn::H2);
-    let mut refused = None;
-    let mut tried = Vec::new();
-    for address in addresses {
-        let reason = match tls::connect(*address, Arc::clone(&config)).await {
-            Ok(stream) => match channel_over(stream, *address, Arc::clone(&config)).await {
-                Ok(channel) => return Ok(channel),
-                Err(reason) => reason,
-            },
-            Err(error) => {
-                let reason = chain(&error);
-                if let ConnectError::Refused { .. } = error {
-                    refused = Some(reason.clone());
+    let begun = Instant::now();
+    loop {
+        let round = Round::ask(addresses, &config).await;
+        match round {
+            Round::Found(found) => return Ok(found),
+            Round::Nobody if begun.elapsed() < ELECTION => sleep(ASK_AGAIN).await,
+            Round::Nobody => return Err(Failure::Leaderless),
+            Round::Failed(failure) => return Err(failure),
+        }
+    }
+}
+
+/// The leader.
+struct Found {
+    address: SocketAddr,
+    channel: Channel,
+    /// Where coordinators answer, by its word.
+    coordinators: Vec<SocketAddr>,
+}
+
+/// What came of asking every address.
+enum Round {
+    Found(Found),
+    /// Coordinators answer, and none of them leads.
+    Nobody,
+    Failed(Failure),
+}
+
+impl Round {
+    async fn ask(addresses: &[SocketAddr], config: &Arc<ClientConfig>) -> Self {
+        let mut asked = JoinSet::new();
+        let mut known: BTreeSet<SocketAddr> = addresses.iter().copied().collect();
+        for address in addresses {
+            asked.spawn(ask(*address, Arc::clone(config)));
+        }
+        let (mut refused, mut tried, mut stand_by) = (None, Vec::new(), false);
+        loop {
+            // Where one stands by, another leads, or soon will: the silent are not waited for.
+            let patience = if stand_by { SILENCE } else { Duration::MAX };
+            let Ok(Some(answer)) = timeout(patience, asked.join_next()).await else {
+                break;
+            };
+            match answer {
+                Ok(Ok(found)) => return Self::Found(found),
+                Ok(Err(Astray::Elsewhere(Elsewhere::At(leader)))) => {
+                    stand_by = true;
+                    if known.insert(leader.api) {
+                        asked.spawn(ask(leader.api, Arc::clone(config)));
+                    }
                 }
-                reason
+                Ok(Err(Astray::Elsewhere(Elsewhere::Nowhere))) => stand_by = true,
+                Ok(Err(Astray::Refused(address, reason))) => {
+                    refused = Some(reason.clone());
+                    tried.push((address.to_string(), reason));
+                }
+                Ok(Err(Astray::Failed(address, reason))) => {
+                    tried.push((address.to_string(), reason));
+                }
+                // A panic of ours: the address counts as not tried.
+                Err(_) => {}
             }
+        }
+        // In the order of the context, whichever failed first.
+        let place = |tried: &(String, String)| {
+            let is = |address: &SocketAddr| address.to_string() == tried.0;
+            addresses.iter().position(is)
         };
-        tried.push((address.to_string(), reason));
+        tried.sort_by_key(place);
+        match (refused, stand_by) {
+            (_, true) => Self::Nobody,
+            (Some(message), false) => Self::Failed(Failure::Refused { message }),
+            (None, false) => Self::Failed(Failure::Unreachable { tried }),
+        }
     }
-    match refused {
-        Some(message) => Err(Failure::Refused { message }),
-        None => Err(Failure::Unreachable { tried }),
+}
+
+/// Why an address is not the leader's.
+enum Astray {
+    Elsewhere(Elsewhere),
+    Refused(SocketAddr, String),
+    Failed(SocketAddr, String),
+}
+
+/// Connects, and asks whether it leads.
+async fn ask(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Found, Astray> {
+    let stream = tls::connect(address, Arc::clone(&config)).await;
+    let stream = stream.map_err(|error| match error {
+        ConnectError::Refused { .. } => Astray::Refused(address, chain(&error)),
+        ConnectError::Timeout { .. } | ConnectError::Tcp { .. } | ConnectError::Tls { .. } => {
+            Astray::Failed(address, chain(&error))
+        }
+    })?;
+    let channel = channel_over(stream, address, config).await;
+    let channel = channel.map_err(|reason| Astray::Failed(address, reason))?;
+    let mut coordinators = CoordinatorsClient::new(channel.clone());
+    let mut message = request(v1::LeaderRequest {});
+    message.set_timeout(LEADS);
+    match coordinators.leader(message).await {
+        Ok(answer) => Ok(Found {
+            address,
+            channel,
+            coordinators: endpoints(answer.into_inner()),
+        }),
+        Err(status) => match Elsewhere::of(&status) {
+            Some(elsewhere) => Err(Astray::Elsewhere(elsewhere)),
+            None if lost(&status) => Err(Astray::Failed(address, status.message().to_owned())),
+            // It leads, or is of a release that knew but one coordinator: what else it has to say,
+            // it says to the command.
+            None => Ok(Found {
+                address,
+                channel,
+                coordinators: Vec::new(),
+            }),
+        },
     }
+}
+
+/// What can be read of it.
+fn endpoints(answer: v1::LeaderAnswer) -> Vec<SocketAddr> {
+    let endpoints = answer.coordinators.iter();
+    endpoints.filter_map(|it| it.api.parse().ok()).collect()
+}
+
+/// Whether no coordinator answered.
+fn lost(status: &tonic::Status) -> bool {
+    use tonic::Code;
+    let silent = matches!(
+        status.code(),
+        Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+    );
+    silent || std::error::Error::source(status).is_some()
 }
 
 /// The service over an open connection: a failure is known before anything is asked.

@@ -119,6 +119,8 @@ pub struct Settings {
     pub client: SocketAddr,
     /// Where it answers peers.
     pub peer: SocketAddr,
+    /// The members of the store that it joins, "NAME=URL,NAME=URL"; `None`: it begins one.
+    pub joins: Option<String>,
 }
 
 /// etcd's settings, each of them also a command-line flag of etcd 3.4 by the same name.
@@ -136,12 +138,24 @@ pub fn environment(settings: &Settings) -> Vec<(String, String)> {
         ("ADVERTISE_CLIENT_URLS", client),
         ("LISTEN_PEER_URLS", peer.clone()),
         ("INITIAL_ADVERTISE_PEER_URLS", peer.clone()),
-        ("INITIAL_CLUSTER", format!("{}={peer}", settings.member)),
+        (
+            "INITIAL_CLUSTER",
+            settings
+                .joins
+                .clone()
+                .unwrap_or(format!("{}={peer}", settings.member)),
+        ),
         (
             "INITIAL_CLUSTER_TOKEN",
             format!("hamesh-{}", settings.cluster),
         ),
-        ("INITIAL_CLUSTER_STATE", "new".to_owned()),
+        (
+            "INITIAL_CLUSTER_STATE",
+            match settings.joins {
+                Some(_) => "existing".to_owned(),
+                None => "new".to_owned(),
+            },
+        ),
         ("TRUSTED_CA_FILE", path(&tls.ca)),
         ("CERT_FILE", path(&tls.server)),
         ("KEY_FILE", path(&tls.server)),

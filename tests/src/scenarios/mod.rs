@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`membership`] | who is there: deaths, returns, cuts, losses |
 //! | [`coordinator`] | the coordinator and its store, restarted, killed and gone |
+//! | [`leaders`] | three coordinators, and what becomes of the leader |
 //! | [`claims`] | who holds the virtual addresses, whatever breaks |
 //! | [`moves`] | claims as operators see and move them |
 //! | [`identity`] | who may come in, and who no longer |
@@ -26,6 +27,7 @@ pub mod hostile;
 pub mod identity;
 pub mod kernels;
 pub mod lab;
+pub mod leaders;
 pub mod membership;
 pub mod moves;
 pub mod observe;
@@ -179,6 +181,19 @@ pub const ALL: &[Scenario] = &[
         "break glass opens a claim without a coordinator",
         claims::break_glass,
     ),
+    on_whole("coordinators are added from one to three", leaders::added),
+    on_whole("a killed leader moves no address", leaders::killed),
+    on_whole("a stopped leader grants nothing", leaders::stopped),
+    on_whole("a leader cut off is succeeded", leaders::cut_off),
+    on_whole(
+        "two of three coordinators lost move nothing",
+        leaders::two_lost,
+    ),
+    on_whole(
+        "all coordinators killed at once move nothing",
+        leaders::all_restarted,
+    ),
+    on_whole("coordinators are removed down to one", leaders::removed),
     on_whole(
         "every error of a document is told with its line",
         desired::bad_documents,
