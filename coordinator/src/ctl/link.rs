@@ -1,46 +1,30 @@
-//! The way to the coordinator that leads: all are asked at once, and any of them knows.
+//! The way to the coordinator that leads.
 //!
 //! A request is sent once and to one coordinator only; what is asked of all is who leads. What
 //! fails before that, while connecting, is told for every address; what fails after it is told as
 //! such, because something may have been changed. The operator's certificate is renewed in passing
 //! once two thirds of its life are over.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
-use hamesh_proto::leader::Elsewhere;
-use hamesh_proto::tls::{self, Alpn, ConnectError, Expect, KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT};
+use hamesh_proto::tls::ConnectError;
 use hamesh_proto::unix_time::unix_ms;
 use hamesh_proto::v1;
 use hamesh_proto::v1::claims_client::ClaimsClient;
 use hamesh_proto::v1::coordinators_client::CoordinatorsClient;
 use hamesh_proto::v1::operators_client::OperatorsClient;
-use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_rustls::client::TlsStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::context::Context;
 use super::failure::{Failure, chain};
+use super::leader::{Found, leader};
 use super::time::{Moment, span};
 
 /// How long a coordinator may take for one answer; the longest are a few writes to the store.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a coordinator may take to say whether it leads.
-const LEADS: Duration = Duration::from_secs(3);
-/// How long nobody may lead before that is told: twice as long as an election takes at most.
-const ELECTION: Duration = Duration::from_secs(8);
-/// How long the others may be silent once one has said that it stands by.
-const SILENCE: Duration = Duration::from_millis(500);
-/// Before all are asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// The largest answer: the status of 200 nodes is under 1 MiB.
 const LARGEST_ANSWER: usize = 16 << 20;
 
@@ -171,168 +155,4 @@ pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Resul
 
 fn client(channel: Channel) -> Client {
     Client::new(channel).max_decoding_message_size(LARGEST_ANSWER)
-}
-
-/// A connection to the leader: all addresses are asked at once, and one that does not lead says who
-/// does. While nobody leads, for a leader was lost, they are asked again for a while.
-async fn leader(addresses: &[SocketAddr], live: &LiveCredentials) -> Result<Found, Failure> {
-    let config = tls::client_config(live, Expect::Coordinator, Alpn::H2);
-    let begun = Instant::now();
-    loop {
-        let round = Round::ask(addresses, &config).await;
-        match round {
-            Round::Found(found) => return Ok(found),
-            Round::Nobody if begun.elapsed() < ELECTION => sleep(ASK_AGAIN).await,
-            Round::Nobody => return Err(Failure::Leaderless),
-            Round::Failed(failure) => return Err(failure),
-        }
-    }
-}
-
-/// The leader.
-struct Found {
-    address: SocketAddr,
-    channel: Channel,
-    /// Where coordinators answer, by its word.
-    coordinators: Vec<SocketAddr>,
-}
-
-/// What came of asking every address.
-enum Round {
-    Found(Found),
-    /// Coordinators answer, and none of them leads.
-    Nobody,
-    Failed(Failure),
-}
-
-impl Round {
-    async fn ask(addresses: &[SocketAddr], config: &Arc<ClientConfig>) -> Self {
-        let mut asked = JoinSet::new();
-        let mut known: BTreeSet<SocketAddr> = addresses.iter().copied().collect();
-        for address in addresses {
-            asked.spawn(ask(*address, Arc::clone(config)));
-        }
-        let (mut refused, mut tried, mut stand_by) = (None, Vec::new(), false);
-        loop {
-            // Where one stands by, another leads, or soon will: the silent are not waited for.
-            let patience = if stand_by { SILENCE } else { Duration::MAX };
-            let Ok(Some(answer)) = timeout(patience, asked.join_next()).await else {
-                break;
-            };
-            match answer {
-                Ok(Ok(found)) => return Self::Found(found),
-                Ok(Err(Astray::Elsewhere(Elsewhere::At(leader)))) => {
-                    stand_by = true;
-                    if known.insert(leader.api) {
-                        asked.spawn(ask(leader.api, Arc::clone(config)));
-                    }
-                }
-                Ok(Err(Astray::Elsewhere(Elsewhere::Nowhere))) => stand_by = true,
-                Ok(Err(Astray::Refused(address, reason))) => {
-                    refused = Some(reason.clone());
-                    tried.push((address.to_string(), reason));
-                }
-                Ok(Err(Astray::Failed(address, reason))) => {
-                    tried.push((address.to_string(), reason));
-                }
-                // A panic of ours: the address counts as not tried.
-                Err(_) => {}
-            }
-        }
-        // In the order of the context, whichever failed first.
-        let place = |tried: &(String, String)| {
-            let is = |address: &SocketAddr| address.to_string() == tried.0;
-            addresses.iter().position(is)
-        };
-        tried.sort_by_key(place);
-        match (refused, stand_by) {
-            (_, true) => Self::Nobody,
-            (Some(message), false) => Self::Failed(Failure::Refused { message }),
-            (None, false) => Self::Failed(Failure::Unreachable { tried }),
-        }
-    }
-}
-
-/// Why an address is not the leader's.
-enum Astray {
-    Elsewhere(Elsewhere),
-    Refused(SocketAddr, String),
-    Failed(SocketAddr, String),
-}
-
-/// Connects, and asks whether it leads.
-async fn ask(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Found, Astray> {
-    let stream = tls::connect(address, Arc::clone(&config)).await;
-    let stream = stream.map_err(|error| match error {
-        ConnectError::Refused { .. } => Astray::Refused(address, chain(&error)),
-        ConnectError::Timeout { .. } | ConnectError::Tcp { .. } | ConnectError::Tls { .. } => {
-            Astray::Failed(address, chain(&error))
-        }
-    })?;
-    let channel = channel_over(stream, address, config).await;
-    let channel = channel.map_err(|reason| Astray::Failed(address, reason))?;
-    let mut coordinators = CoordinatorsClient::new(channel.clone());
-    let mut message = request(v1::LeaderRequest {});
-    message.set_timeout(LEADS);
-    match coordinators.leader(message).await {
-        Ok(answer) => Ok(Found {
-            address,
-            channel,
-            coordinators: endpoints(answer.into_inner()),
-        }),
-        Err(status) => match Elsewhere::of(&status) {
-            Some(elsewhere) => Err(Astray::Elsewhere(elsewhere)),
-            None if lost(&status) => Err(Astray::Failed(address, status.message().to_owned())),
-            // It leads, or is of a release that knew but one coordinator: what else it has to say,
-            // it says to the command.
-            None => Ok(Found {
-                address,
-                channel,
-                coordinators: Vec::new(),
-            }),
-        },
-    }
-}
-
-/// What can be read of it.
-fn endpoints(answer: v1::LeaderAnswer) -> Vec<SocketAddr> {
-    let endpoints = answer.coordinators.iter();
-    endpoints.filter_map(|it| it.api.parse().ok()).collect()
-}
-
-/// Whether no coordinator answered.
-fn lost(status: &tonic::Status) -> bool {
-    use tonic::Code;
-    let silent = matches!(
-        status.code(),
-        Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
-    );
-    silent || std::error::Error::source(status).is_some()
-}
-
-/// The service over an open connection: a failure is known before anything is asked.
-async fn channel_over(
-    stream: TlsStream<TcpStream>,
-    address: SocketAddr,
-    config: Arc<ClientConfig>,
-) -> Result<Channel, String> {
-    let first = Arc::new(Mutex::new(Some(stream)));
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let config = Arc::clone(&config);
-        async move {
-            match first {
-                Some(stream) => Ok(TokioIo::new(stream)),
-                None => tls::connect(address, config).await.map(TokioIo::new),
-            }
-        }
-    });
-    // The name only fills HTTP's authority field: the coordinator is known by its certificate.
-    Endpoint::from_static("http://hamesh")
-        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect_with_connector(connector)
-        .await
-        .map_err(|error| chain(&error))
 }

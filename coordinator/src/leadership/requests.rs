@@ -13,9 +13,9 @@ use crate::ledger::{Change, CommitError, EventKind, Kept, Ledger, ReadError};
 use crate::records::{EpochRecord, LeaderRecord, encode, keys};
 use crate::store::{Guard, Outcome, Txn, Write};
 
-/// How long an answer of the store is worth waiting for: one that comes later finds the leadership
-/// at its end, since it counts from sending.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long an answer of the store is worth waiting for: after a request that was lost, with the
+/// leader of the store, another one still comes within the leadership, which counts from sending.
+pub(super) const PATIENCE: Duration = Duration::from_millis(1000);
 
 /// What came of a request, and what the store is known to hold by it.
 pub(super) type Answer = (Event, Option<Kept<LeaderRecord>>);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Record;
 
-/// Who leads. Rewritten every second, each time with the next beat.
+/// Who leads. Rewritten twice a second, each time with the next beat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderRecord {
     /// The epoch of the leader's grants.

@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `/hamesh/v1/state/site` | [`SiteRecord`](super::SiteRecord): written once |
-//! | `/hamesh/v1/leader` | [`LeaderRecord`](super::LeaderRecord): rewritten every second |
+//! | `/hamesh/v1/leader` | [`LeaderRecord`](super::LeaderRecord): rewritten twice a second |
 //! | `/hamesh/v1/state/epoch` | [`EpochRecord`](super::EpochRecord) |
 //! | `/hamesh/v1/state/coordinators/NODE` | [`CoordinatorRecord`](super::CoordinatorRecord) |
 //! | `/hamesh/v1/state/desired` | [`DesiredRecord`](super::DesiredRecord) |

@@ -124,7 +124,7 @@ async fn a_leader_that_was_succeeded_changes_nothing_and_hears_of_it() {
     // As another process would, whose writes this one's guard does not touch.
     let others = Ledger::new(Arc::clone(core.ledger.store()), core.metrics.events.clone());
     let mut change = core.own_change().replace(&epoch, &later);
-    // The leader rewrites its record every second: it is read until the change meets it.
+    // The leader rewrites its record twice a second: it is read until the change meets it.
     let mut kept = leader;
     while others
         .commit(change.replace(&kept, &successor))

@@ -206,7 +206,7 @@ pub(super) fn held_by(site: &Site, node: &str) -> Result<()> {
     EDGE.held_by(site, node)
 }
 
-fn one_answers(site: &Site) -> Result<()> {
+pub(super) fn one_answers(site: &Site) -> Result<()> {
     EDGE.one_answers(site)
 }
 

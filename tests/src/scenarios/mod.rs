@@ -183,15 +183,29 @@ pub const ALL: &[Scenario] = &[
     ),
     on_whole("coordinators are added from one to three", leaders::added),
     on_whole("a killed leader moves no address", leaders::killed),
+    on_whole("a leader without power is succeeded", leaders::powered_off),
     on_whole("a stopped leader grants nothing", leaders::stopped),
+    on_whole("a frozen leader stands by once thawed", leaders::frozen),
     on_whole("a leader cut off is succeeded", leaders::cut_off),
+    on_whole(
+        "a leader cut from one holder makes no second one",
+        leaders::cut_from_a_holder,
+    ),
     on_whole(
         "two of three coordinators lost move nothing",
         leaders::two_lost,
     ),
     on_whole(
         "all coordinators killed at once move nothing",
-        leaders::all_restarted,
+        leaders::all_killed,
+    ),
+    on_whole(
+        "a standby's word brings a new node to the leader",
+        leaders::enrolled_by_a_standby,
+    ),
+    on_whole(
+        "a blank machine replaces a lost coordinator",
+        leaders::replaced,
     ),
     on_whole("coordinators are removed down to one", leaders::removed),
     on_whole(
