@@ -53,6 +53,10 @@ pub struct Assignment {
     /// The claims in which this node has a part, each once. None in what older versions wrote.
     #[serde(default)]
     pub claims: Vec<Claim>,
+    /// The CA's signature over the incarnation, to show to coordinators of an earlier one. Empty
+    /// for a site that was never restored.
+    #[serde(default)]
+    pub proof: Vec<u8>,
 }
 
 /// A member of the site.
@@ -196,6 +200,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             members: members.collect::<Result<_, Refusal>>()?,
             coordinators: coordinators(wire.coordinators)?,
             revoked_serials: wire.revoked_serials.into_iter().collect(),
+            proof: wire.proof,
         })
     }
 }

@@ -174,15 +174,14 @@ impl Session {
         self.renewed.mark_unchanged();
         let channel = channel(coordinator.api, &self.credentials, Expect::Coordinator);
         let (outbox, messages) = mpsc::channel(OUTBOX);
+        let assignment = self.held.assignment().borrow().clone();
         let hello = v1::Hello {
             version: VERSION.to_owned(),
             protocol: PROTOCOL,
-            assignment: self
-                .held
-                .assignment()
-                .borrow()
-                .as_ref()
-                .map(|held| held.id.into()),
+            assignment: assignment.as_ref().map(|held| held.id.into()),
+            proof: assignment
+                .map(|held| held.proof.clone())
+                .unwrap_or_default(),
             key_ring_version: self.held.ring_version(),
             started_unix_ms: self.start,
             boot_id: self.boot_id.clone(),

@@ -63,6 +63,11 @@ impl Dirs {
         self.state.join("instance")
     }
 
+    /// There if the site was restored elsewhere: the coordinator has stopped for good.
+    pub fn outdated(&self) -> PathBuf {
+        self.state.join("outdated")
+    }
+
     /// The store's certificates.
     pub fn store_tls_directory(&self) -> PathBuf {
         self.state.join("store-tls")

@@ -51,6 +51,8 @@ pub struct Core {
     pub world: watch::Sender<Arc<World>>,
     pub verdicts: watch::Sender<Arc<BTreeMap<NodeId, Verdict>>>,
     pub rotation: watch::Sender<Progress>,
+    /// Set when the site was restored elsewhere: this coordinator stops for good.
+    pub outdated: watch::Sender<bool>,
     /// Set when the process is to end: long streams must end themselves.
     pub stopping: watch::Sender<bool>,
 }

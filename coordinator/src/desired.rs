@@ -79,6 +79,7 @@ impl Desired {
             coordinators: self.coordinators(),
             revoked_serials: self.record.revoked.keys().cloned().collect(),
             claims: self.claims(node),
+            proof: Vec::new(),
         })
     }
 

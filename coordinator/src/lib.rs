@@ -17,6 +17,7 @@
 //! | [`backup`] | backups: the file, what is in it, the schedule |
 //! | [`joining`], [`join`] | how a machine becomes a coordinator: the leader's side, and its own |
 //! | [`enrolment`], [`agents`], [`operators`] | the services |
+//! | [`outdated`] | how a coordinator ends whose site was restored elsewhere |
 //! | [`core`], [`server`] | what the services share, and how it is all built and run |
 //! | [`ctl`] | `coordctl`: commands and screens |
 //! | [`metrics`], [`clock`], [`notify`], [`cli`] | the small parts |
@@ -41,6 +42,7 @@ pub mod liveness;
 pub mod metrics;
 pub mod notify;
 pub mod operators;
+pub mod outdated;
 pub mod records;
 mod refusal;
 pub mod rotation;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -89,7 +90,7 @@ async fn serve(dirs: Dirs, agents_valid: Duration) -> anyhow::Result<()> {
             "the coordinator serves"
         );
         match until_over(running, &mut terminate, &mut interrupt).await? {
-            Over::Stopped => return Ok(()),
+            Over::Stopped | Over::Outdated => return Ok(()),
             Over::Deposed => {}
         }
     }
@@ -99,6 +100,8 @@ async fn serve(dirs: Dirs, agents_valid: Duration) -> anyhow::Result<()> {
 enum Over {
     Stopped,
     Deposed,
+    /// The site was restored elsewhere.
+    Outdated,
 }
 
 async fn until_over(
@@ -106,14 +109,15 @@ async fn until_over(
     terminate: &mut Signal,
     interrupt: &mut Signal,
 ) -> anyhow::Result<Over> {
-    let leadership = running.core.leadership.clone();
+    let (leadership, core) = (running.core.leadership.clone(), Arc::clone(&running.core));
     let over = tokio::select! {
         () = either(terminate, interrupt) => Over::Stopped,
         () = leadership.deposed() => Over::Deposed,
+        () = core.is_outdated() => Over::Outdated,
         () = running.failed() => anyhow::bail!("a listener failed; see the log above"),
     };
     match over {
-        Over::Stopped => {
+        Over::Stopped | Over::Outdated => {
             notify(STOPPING);
             tracing::info!("the coordinator stops");
         }

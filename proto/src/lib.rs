@@ -50,6 +50,7 @@ pub mod facts;
 pub mod files;
 pub mod hex;
 pub mod ids;
+pub mod incarnation;
 pub mod key;
 pub mod leader;
 pub mod leaf;

@@ -181,13 +181,14 @@ impl Serving {
 
     /// Refuses an agent that follows a later incarnation: the site was restored elsewhere, and
     /// nothing that is granted here may reach such an agent. The agent's word costs it no more
-    /// than its own session.
+    /// than its own session, unless it has the proof.
     fn same_incarnation(&self, hello: &v1::Hello) -> Result<(), Status> {
         let own = self.admitted.desired.record.incarnation;
         let theirs = hello.assignment.map_or(0, |id| id.incarnation);
         if theirs <= own {
             return Ok(());
         }
+        self.core.hear_of(theirs, &hello.proof);
         let refused = &self.core.metrics.refused_messages;
         refused.with_label_values(&["later_incarnation"]).inc();
         Err(Status::failed_precondition(format!(
@@ -218,6 +219,10 @@ impl Serving {
             }
             Some(FromAgent::Peers(view)) => {
                 let world = self.core.world();
+                for facts in view.peers.iter().filter_map(|peer| peer.facts.as_ref()) {
+                    let incarnation = facts.applied.map_or(0, |id| id.incarnation);
+                    self.core.hear_of(incarnation, &facts.proof);
+                }
                 session.hears(view, |node| world.desired.site.nodes.contains_key(node));
             }
             Some(FromAgent::AssignmentAck(ack)) => self.acknowledged(session, ack).await?,
@@ -286,8 +291,9 @@ impl Serving {
         }
         let id = world.desired.id();
         if self.told.assignment != Some(id)
-            && let Some(assignment) = world.desired.assignment(&node)
+            && let Some(mut assignment) = world.desired.assignment(&node)
         {
+            assignment.proof = self.core.proof(id.incarnation);
             self.send(ToAgent::Assignment(assignment)).await?;
             self.told.assignment = Some(id);
         }

@@ -97,7 +97,11 @@ async fn agents_and_operators_of_before_come_back_and_all_they_compare_is_later(
     let mut session = new.session(&agent).await;
     let ring = session.ring().await;
     assert!(ring.version >= id.incarnation, "{ring:?}");
-    assert_eq!(session.assignment().await.id, Some(id));
+    let told = session.assignment().await;
+    assert_eq!(told.id, Some(id));
+    // The coordinator of before still runs: what agents show it ends it for good.
+    old.running.core.hear_of(id.incarnation, &told.proof);
+    old.running.core.is_outdated().await;
     let coordinators = new.status().await.coordinators;
     let names: Vec<_> = coordinators.iter().map(|it| it.node.as_str()).collect();
     assert_eq!(names, [new.running.core.node.as_str()]);

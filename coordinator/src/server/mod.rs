@@ -62,6 +62,11 @@ impl Parts {
     /// certificates first, so that it gets in however long it was off.
     pub async fn on_this_machine(dirs: Dirs) -> Result<Self, StartError> {
         let config = Config::load(&dirs)?;
+        if dirs.outdated().exists() {
+            return Err(StartError::Outdated {
+                path: dirs.outdated(),
+            });
+        }
         let clock = Clock::system();
         let store_expires_unix_ms = renewal::renew_store(&dirs, config.address, &clock)?;
         let tls = dirs.store_tls();

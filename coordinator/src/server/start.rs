@@ -64,6 +64,14 @@ pub enum StartError {
     /// The number of this machine.
     #[error("the file `instance` cannot be used: {0}; it must belong to the user `hamesh`")]
     Instance(std::io::Error),
+    /// The site was restored elsewhere.
+    #[error(
+        "this coordinator stopped for good, for its site was restored elsewhere; {path} tells more"
+    )]
+    Outdated {
+        /// The note of that.
+        path: std::path::PathBuf,
+    },
     /// The store is empty, and there is nothing to fill it with.
     #[error(
         "the store is empty, but this coordinator is not new ({path} is missing); restore the \
@@ -127,6 +135,7 @@ pub(super) async fn core(parts: &Parts) -> Result<(Core, Served, Elector), Start
         world: watch::channel(Arc::new(world)).0,
         verdicts: watch::channel(Arc::new(BTreeMap::new())).0,
         rotation: watch::channel(Progress::unknown()).0,
+        outdated: watch::channel(false).0,
         stopping: watch::channel(false).0,
     };
     Ok((core, served, elector))

@@ -385,10 +385,8 @@ impl World {
         }
         let before = Traces::look()?;
         ground.up(&lab).context("the site does not come up")?;
-        Ok(World {
-            site: Site::of(lab)?,
-            before,
-        })
+        let site = Site::of(lab)?;
+        Ok(World { site, before })
     }
 
     /// Tries one scenario; an error carries what the site looked like.

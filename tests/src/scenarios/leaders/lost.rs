@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{ALL, WATCH, lead_elsewhere, leader, stays, unmoved, until_succeeded};
+use super::{ALL, EDGE, NETWORK, WATCH, lead_elsewhere, leader, stays, succeeded, unmoved};
 use crate::scenarios::World;
-use crate::site::wait::until;
+use crate::scenarios::asked::{asked, longest_silence};
+use crate::scenarios::claims::{one_answers, settled};
+use crate::site::wait::{throughout, until};
 use crate::site::{PATIENCE, Site};
 
 /// How long a leader is stopped for: many leaderships.
@@ -17,20 +19,20 @@ const UNITS: &str = "hamesh-coordinator hamesh-store";
 /// A leader that is killed with its store: another one answers within seconds.
 pub fn killed(world: &World) -> Result<()> {
     unmoved(world, |site, _| {
-        let (before, epoch) = (leader(site)?, site.status()?.epoch);
-        signal(site, &before, "KILL")?;
-        until_succeeded(site, epoch, "leader killed")
+        let before = leader(site)?;
+        succeeded(site, "leader killed", || kill(site, &before)).map(drop)
     })
 }
 
 /// A leader whose machine loses its power.
 pub fn powered_off(world: &World) -> Result<()> {
     unmoved(world, |site, _| {
-        let (before, epoch) = (lead_elsewhere(site)?, site.status()?.epoch);
-        site.lab.must(["kill", &before])?;
-        let succeeded = until_succeeded(site, epoch, "leader without power");
+        let before = lead_elsewhere(site)?;
+        let succeeded = succeeded(site, "leader without power", || {
+            site.lab.must(["kill", &before]).map(drop)
+        });
         site.lab.must(["start", &before])?;
-        succeeded
+        succeeded.map(drop)
     })
 }
 
@@ -38,10 +40,9 @@ pub fn powered_off(world: &World) -> Result<()> {
 /// by when it goes on.
 pub fn stopped(world: &World) -> Result<()> {
     unmoved(world, |site, holder| {
-        let (before, epoch) = (leader(site)?, site.status()?.epoch);
-        signal(site, &before, "STOP")?;
-        let succeeded = until_succeeded(site, epoch, "leader stopped")
-            .and_then(|()| stays(site, holder, STOPPED));
+        let before = leader(site)?;
+        let succeeded = succeeded(site, "leader stopped", || signal(site, &before, "STOP"))
+            .and_then(|_| stays(site, holder, STOPPED));
         signal(site, &before, "CONT")?;
         succeeded?;
         stays(site, holder, WATCH)?;
@@ -53,10 +54,11 @@ pub fn stopped(world: &World) -> Result<()> {
 /// The same with its whole machine.
 pub fn frozen(world: &World) -> Result<()> {
     unmoved(world, |site, holder| {
-        let (before, epoch) = (lead_elsewhere(site)?, site.status()?.epoch);
-        site.lab.must(["freeze", &before])?;
-        let succeeded = until_succeeded(site, epoch, "leader's machine frozen")
-            .and_then(|()| stays(site, holder, STOPPED));
+        let before = lead_elsewhere(site)?;
+        let succeeded = succeeded(site, "leader's machine frozen", || {
+            site.lab.must(["freeze", &before]).map(drop)
+        })
+        .and_then(|_| stays(site, holder, STOPPED));
         site.lab.must(["thaw", &before])?;
         succeeded?;
         stays(site, holder, WATCH)?;
@@ -68,37 +70,42 @@ pub fn frozen(world: &World) -> Result<()> {
 /// A leader whose machine is cut off: the others go on, and it stands by when it is back.
 pub fn cut_off(world: &World) -> Result<()> {
     unmoved(world, |site, holder| {
-        let (cut, epoch) = (lead_elsewhere(site)?, site.status()?.epoch);
-        site.lab.must(["cut", &cut])?;
-        let succeeded = until_succeeded(site, epoch, "leader cut off")
-            .and_then(|()| stays(site, holder, WATCH));
+        let cut = lead_elsewhere(site)?;
+        let succeeded = succeeded(site, "leader cut off", || {
+            site.lab.must(["cut", &cut]).map(drop)
+        })
+        .and_then(|_| stays(site, holder, WATCH));
         site.lab.must(["heal", &cut])?;
         succeeded
     })
 }
 
-/// A leader that one holder does not reach, while all others do: it leads on. Whatever becomes of
-/// the address (the lease ends, the other member takes over), never do two answer.
+/// A leader that one holder does not reach, while all others do: it leads on. Whether the holder
+/// goes on by the other member's promise or is succeeded, never do two answer.
 pub fn cut_from_a_holder(world: &World) -> Result<()> {
     let site = &world.site;
-    let (holder, _) = crate::scenarios::claims::settled(site)?;
+    let (holder, _) = settled(site)?;
     let (before, epoch) = (leader(site)?, site.status()?.epoch);
-    let ((), questions) = crate::scenarios::asked::asked(super::NETWORK, super::EDGE, || {
+    let ((), questions) = asked(NETWORK, EDGE, || {
         site.lab.must(["partition", &before, "|", holder])?;
-        let parted = until("the holder has stopped or is succeeded", PATIENCE, || {
+        let what = format!("{holder} holds under no lease of {before}");
+        let parted = until(&what, PATIENCE, || {
             let part = site.part(holder, "vip/edge")?;
             ensure!(part != "holding", "{holder} is {part}");
-            Ok(())
+            Ok(part)
         })
-        .and_then(|()| crate::scenarios::claims::one_answers(site));
+        .and_then(|part| {
+            println!("    leader cut from the holder, which is {part}");
+            throughout("one answers", WATCH, || one_answers(site))
+        });
         site.lab.must(["heal"])?;
         parted
     })?;
-    let silent = crate::scenarios::asked::longest_silence(&questions);
-    println!("    leader cut from the holder: {silent:?} unanswered at the longest");
+    let silence = longest_silence(&questions);
+    println!("    {silence:?} unanswered at the longest");
     ensure!(site.status()?.epoch == epoch, "another one leads");
     site.until_whole()?;
-    crate::scenarios::claims::settled(site).map(drop)
+    settled(site).map(drop)
 }
 
 /// Two of three lost: nobody leads, nothing moves; one is back, and somebody leads.
@@ -126,12 +133,13 @@ pub fn two_lost(world: &World) -> Result<()> {
 /// All three killed at once: a leader within seconds.
 pub fn all_killed(world: &World) -> Result<()> {
     unmoved(world, |site, _| {
-        let epoch = site.status()?.epoch;
-        for node in ALL {
-            signal(site, node, "KILL")?;
-        }
-        until_succeeded(site, epoch, "all killed")
+        let fault = || ALL.into_iter().try_for_each(|node| kill(site, node));
+        succeeded(site, "all killed", fault).map(drop)
     })
+}
+
+pub(super) fn kill(site: &Site, node: &str) -> Result<()> {
+    signal(site, node, "KILL")
 }
 
 fn signal(site: &Site, node: &str, name: &str) -> Result<()> {

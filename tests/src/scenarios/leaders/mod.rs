@@ -4,6 +4,7 @@
 //! drill goes on a client asks a hundred times a second who has the address: one machine answers,
 //! the same one throughout.
 
+mod bench;
 mod lost;
 mod members;
 
@@ -19,6 +20,7 @@ use super::claims::{held_by, settled};
 use crate::site::wait::{throughout, until};
 use crate::site::{COORDINATOR, PATIENCE, Site};
 
+pub use bench::bench;
 pub use lost::{
     all_killed, cut_from_a_holder, cut_off, frozen, killed, powered_off, stopped, two_lost,
 };
@@ -59,16 +61,20 @@ fn stays(site: &Site, holder: &str, span: Duration) -> Result<()> {
     throughout("it stays where it is", span, || held_by(site, holder))
 }
 
-/// Waits until a leadership later than `epoch` answers, and says how long that took.
-fn until_succeeded(site: &Site, epoch: u64, what: &str) -> Result<()> {
+/// Does something to the leader; gives how long it takes, from before that, until `coordctl status`
+/// answers with a later leadership, and says so.
+fn succeeded(site: &Site, what: &str, fault: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let epoch = site.status()?.epoch;
     let begun = Instant::now();
+    fault()?;
     until("a later epoch answers", PATIENCE, || {
         let now = site.status()?.epoch;
         ensure!(now > epoch, "still {now}");
         Ok(())
     })?;
-    println!("    {what}: status again after {:?}", begun.elapsed());
-    Ok(())
+    let took = begun.elapsed();
+    println!("    {what}: status again after {took:.2?}");
+    Ok(took)
 }
 
 fn parts(site: &Site) -> Result<Vec<Part>> {
