@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
@@ -29,6 +29,9 @@ use super::link::request;
 const LEADS: Duration = Duration::from_secs(3);
 /// How long nobody may lead before that is told: twice as long as an election takes at most.
 const ELECTION: Duration = Duration::from_secs(8);
+/// How long the others are waited for once one refused us: where the site was restored while
+/// coordinators of before still run, those may not know who the restored one knows.
+const OTHERS: Duration = Duration::from_millis(500);
 /// Before one that stands by is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -58,7 +61,11 @@ pub(super) async fn leader(
         search.ask(*address, Duration::ZERO);
     }
     let begun = Instant::now();
-    while let Some(answer) = search.asked.join_next().await {
+    loop {
+        let answer = timeout(search.patience(), search.asked.join_next()).await;
+        let Ok(Some(answer)) = answer else {
+            return Err(search.failure(addresses));
+        };
         // A panic of ours: the address counts as not tried.
         let Ok((address, answer)) = answer else {
             continue;
@@ -72,7 +79,6 @@ pub(super) async fn leader(
             Err(astray) => search.went_astray(address, astray),
         }
     }
-    Err(search.failure(addresses))
 }
 
 /// Who was asked, and what came of it.
@@ -82,7 +88,8 @@ struct Search {
     /// Asked, and not answered yet.
     open: BTreeSet<SocketAddr>,
     stand_by: bool,
-    refused: Option<String>,
+    /// Why and when somebody refused us first.
+    refused: Option<(String, Instant)>,
     tried: Vec<(SocketAddr, String)>,
 }
 
@@ -95,6 +102,11 @@ impl Search {
                 (address, ask(address, config).await)
             });
         }
+    }
+
+    fn patience(&self) -> Duration {
+        let refused = self.refused.as_ref();
+        refused.map_or(Duration::MAX, |(_, at)| OTHERS.saturating_sub(at.elapsed()))
     }
 
     fn went_astray(&mut self, address: SocketAddr, astray: Astray) {
@@ -110,7 +122,8 @@ impl Search {
                 self.stand_by = true;
             }
             Astray::Refused(reason) => {
-                self.refused = Some(reason.clone());
+                self.refused
+                    .get_or_insert_with(|| (reason.clone(), Instant::now()));
                 self.failed(address, reason);
             }
             Astray::Failed(reason) => self.failed(address, reason),
@@ -130,7 +143,7 @@ impl Search {
         let tried = self.tried.into_iter();
         let tried = tried.map(|(address, reason)| (address.to_string(), reason));
         match (self.refused, self.stand_by) {
-            (Some(message), _) => Failure::Refused { message },
+            (Some((message, _)), _) => Failure::Refused { message },
             (None, true) => Failure::Leaderless,
             (None, false) => Failure::Unreachable {
                 tried: tried.collect(),
@@ -168,6 +181,7 @@ async fn ask(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Found, As
         }),
         Err(status) => match Elsewhere::of(&status) {
             Some(elsewhere) => Err(Astray::Elsewhere(elsewhere)),
+            None if refuses(&status) => Err(Astray::Refused(status.message().to_owned())),
             None if lost(&status) => Err(Astray::Failed(status.message().to_owned())),
             // It leads, or is of a release that knew but one coordinator: what else it has to say,
             // it says to the command.
@@ -184,6 +198,15 @@ async fn ask(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Found, As
 fn endpoints(answer: v1::LeaderAnswer) -> Vec<SocketAddr> {
     let endpoints = answer.coordinators.iter();
     endpoints.filter_map(|it| it.api.parse().ok()).collect()
+}
+
+/// Whether a coordinator does not know us, or no longer.
+fn refuses(status: &tonic::Status) -> bool {
+    use tonic::Code;
+    matches!(
+        status.code(),
+        Code::PermissionDenied | Code::Unauthenticated
+    )
 }
 
 /// Whether no coordinator answered.

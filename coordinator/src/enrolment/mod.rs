@@ -123,6 +123,14 @@ impl EnrolmentService {
         }
     }
 
+    /// Where to dial: this coordinator first. Where a site was restored while coordinators of
+    /// before still run, a new node would follow those otherwise.
+    fn coordinators(&self) -> Vec<v1::CoordinatorEndpoint> {
+        let mut coordinators = self.core.world().desired.coordinators();
+        coordinators.sort_by_key(|it| it.node != self.core.node.as_str());
+        coordinators
+    }
+
     fn answer(
         &self,
         node: &str,
@@ -141,7 +149,7 @@ impl EnrolmentService {
         match result {
             Ok((_, issued)) => Ok(Response::new(v1::EnrolResponse {
                 bundle: Some(self.core.authority.bundle(&issued)),
-                coordinators: self.core.world().desired.coordinators(),
+                coordinators: self.coordinators(),
             })),
             Err(error) => {
                 if let Some(unlogged) = self.refusals.admit(label) {

@@ -15,6 +15,8 @@ use crate::ctl::views::{PartView, RemovedView};
 
 /// How long a new coordinator may take to be one: its store starts and reads everything.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the coordinator's state may be behind what it answered.
+const READ: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -72,6 +74,8 @@ async fn add(session: &Session, name: &str) -> Result<(), Failure> {
                 ));
             }
             Some(_) => sleep(LOOK).await,
+            // What is listed is the state as last read, a moment behind the answer.
+            None if begun.elapsed() < READ => sleep(LOOK).await,
             None => {
                 return Err(Failure::Failed {
                     message: format!("{node} was removed again meanwhile"),
