@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use hamesh_proto::ids::{NodeId, SiteName};
+use hamesh_proto::leader::Leader;
 use hamesh_proto::v1;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,10 @@ pub struct Assignment {
     /// The claims in which this node has a part, each once. None in what older versions wrote.
     #[serde(default)]
     pub claims: Vec<Claim>,
+    /// The CA's signature over the incarnation, to show to coordinators of an earlier one. Empty
+    /// for a site that was never restored.
+    #[serde(default)]
+    pub proof: Vec<u8>,
 }
 
 /// A member of the site.
@@ -78,6 +83,17 @@ pub struct Coordinator {
     /// Where its lease datagrams go; `None` when it is too old to say.
     #[serde(default)]
     pub leases: Option<SocketAddr>,
+}
+
+impl From<Leader> for Coordinator {
+    fn from(leader: Leader) -> Self {
+        Self {
+            node: leader.node,
+            api: leader.api,
+            enrolment: leader.enrolment,
+            leases: None,
+        }
+    }
 }
 
 /// Why an assignment was refused. The text goes to the coordinator and to the log.
@@ -184,6 +200,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             members: members.collect::<Result<_, Refusal>>()?,
             coordinators: coordinators(wire.coordinators)?,
             revoked_serials: wire.revoked_serials.into_iter().collect(),
+            proof: wire.proof,
         })
     }
 }

@@ -10,15 +10,18 @@
 //! ```
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hamesh_proto::ca::Fingerprint;
 use hamesh_proto::credentials::{Credentials, CredentialsError, PrivateKey};
 use hamesh_proto::ids::NodeId;
+use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::tls::{ConnectError, pinned_channel};
 use hamesh_proto::token::EnrolmentToken;
 use hamesh_proto::v1;
 use hamesh_proto::v1::enrolment_client::EnrolmentClient;
+use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use crate::VERSION;
@@ -87,6 +90,11 @@ pub enum EnrolError {
     State(#[from] StateError),
 }
 
+/// How long no coordinator may lead: twice as long as an election takes at most.
+const ELECTION: Duration = Duration::from_secs(8);
+/// Before another coordinator is asked, or the same one again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// What to enrol as, and where.
 #[derive(Debug)]
 pub struct Enrolment {
@@ -124,11 +132,39 @@ impl Enrolment {
             csr_der: key.csr_der(),
             agent_version: VERSION.to_owned(),
         };
-        let mut client = EnrolmentClient::new(pinned_channel(self.coordinator, self.token.ca()));
-        let answer = client.enrol(request).await;
-        let answer = answer.map_err(|status| refusal(self.coordinator, self.token.ca(), status))?;
-        let accepted = Accepted::read(self.coordinator, key, answer.into_inner(), &self.node)?;
-        accepted.keep(state)
+        let (address, answer) = self.ask(request).await?;
+        Accepted::read(address, key, answer, &self.node)?.keep(state)
+    }
+
+    /// Asks the coordinator that was named, or the one that leads by its word. The same request may
+    /// be sent again: a token that was traded for a key is good for that key.
+    async fn ask(
+        &self,
+        request: v1::EnrolRequest,
+    ) -> Result<(SocketAddr, v1::EnrolResponse), EnrolError> {
+        let ca = self.token.ca();
+        let (named, begun) = (self.coordinator, Instant::now());
+        let mut address = named;
+        loop {
+            let mut client = EnrolmentClient::new(pinned_channel(address, ca));
+            let status = match client.enrol(request.clone()).await {
+                Ok(answer) => return Ok((address, answer.into_inner())),
+                Err(status) => status,
+            };
+            let elsewhere = Elsewhere::of(&status);
+            let refusal = refusal(address, ca, status);
+            if begun.elapsed() > ELECTION {
+                return Err(refusal);
+            }
+            address = match (elsewhere, &refusal) {
+                (Some(Elsewhere::At(leader)), _) => leader.enrolment,
+                (Some(Elsewhere::Nowhere), _) => named,
+                // The leader that was named may just have been lost.
+                (None, EnrolError::Unreachable { .. }) if address != named => named,
+                (None, _) => return Err(refusal),
+            };
+            sleep(ASK_AGAIN).await;
+        }
     }
 }
 

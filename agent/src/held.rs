@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hamesh_proto::coordinate::Coordinate;
 use hamesh_proto::credentials::LiveCredentials;
 use hamesh_proto::ids::{NodeId, SiteName};
 use hamesh_proto::seal::KeyRing;
@@ -137,6 +138,20 @@ impl Held {
                 let saved = self.save().await;
                 saved.is_ok().then_some(v1::GossipKeyRingAck { version })
             }
+        }
+    }
+
+    /// Keeps whether this machine is to be a coordinator, where the coordinator's package looks.
+    pub async fn coordinate(&self, wanted: bool) {
+        let coordinators = self.coordinators().into_iter();
+        let told = Coordinate {
+            wanted,
+            coordinators: coordinators.map(|coordinator| coordinator.api).collect(),
+        };
+        let state = self.0.state.clone();
+        let kept = tokio::task::spawn_blocking(move || state.save_coordinate(&told)).await;
+        if let Ok(Err(error)) = kept {
+            self.report(Some(describe(&error)));
         }
     }
 

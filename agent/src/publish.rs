@@ -75,7 +75,10 @@ impl Publisher {
                 .as_ref()
                 .and_then(|held| held.role.clone())
                 .unwrap_or_default(),
-            applied: assignment.map(|held| held.id.into()),
+            applied: assignment.as_ref().map(|held| held.id.into()),
+            proof: assignment
+                .map(|held| held.proof.clone())
+                .unwrap_or_default(),
             health: observed.health,
             interfaces: observed.interfaces,
             certificate_expires_unix_ms: self.credentials.current().not_after_unix_ms(),

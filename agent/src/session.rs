@@ -7,7 +7,8 @@
 //!    +--------------------------+---------------- next coordinator ----------------+
 //! ```
 //!
-//! Guarantees: one stream at a time, to any coordinator known, for ever; pauses from 0.2 s to 5 s.
+//! Guarantees: one stream at a time, to the coordinator that leads, for ever; pauses from 0.2 s to
+//! 5 s. Any other coordinator says who leads, and that one is dialled without a pause.
 //! A certificate that was renewed is shown at once, by a new stream. A refusal is logged when its
 //! words change, not at each attempt.
 //!
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hamesh_proto::credentials::LiveCredentials;
+use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::tls::{ConnectError, Expect, channel};
 use hamesh_proto::v1::agent_message::Kind;
 use hamesh_proto::v1::agents_client::AgentsClient;
@@ -35,6 +37,10 @@ use crate::metrics::Metrics;
 /// The version of the stream's rules that this agent keeps to.
 pub const PROTOCOL: u32 = 1;
 
+/// The first pause between two attempts.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// How often in a row one coordinator may point to another: a leadership may just be changing.
+const HOPS: u32 = 3;
 /// How long a coordinator may take from the connection to its Welcome, or to take a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that wait for the network. More than one agent ever has to say at once.
@@ -89,8 +95,23 @@ enum End {
     Superseded(String),
     /// That other one is gone.
     AloneAgain,
+    /// This coordinator does not lead.
+    Elsewhere(Elsewhere),
     /// Anything else, in words.
     Broken(String),
+}
+
+impl End {
+    /// What a coordinator, or the way to it, said.
+    fn said(status: &tonic::Status) -> Self {
+        match Elsewhere::of(status) {
+            Some(elsewhere) => Self::Elsewhere(elsewhere),
+            None if status.code() == tonic::Code::AlreadyExists => {
+                Self::Superseded(status.message().to_owned())
+            }
+            None => Self::Broken(words(status)),
+        }
+    }
 }
 
 impl Session {
@@ -98,33 +119,53 @@ impl Session {
     /// node's name over is gone. The others in the site do not listen to this run any more: the
     /// agent has to start anew, under a number of its own.
     pub async fn run(mut self) {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let mut backoff = Backoff::new(SHORTEST_PAUSE, Duration::from_secs(5));
+        // Where to dial next, if not simply the next one.
+        let mut hint: Option<Coordinator> = None;
+        let mut hops = 0;
         for turn in 0.. {
             let coordinators = self.held.coordinators();
-            if let Some(coordinator) = coordinators.get(turn % coordinators.len().max(1)).cloned() {
-                let end = self.attempt(&coordinator).await;
-                let talked = self.state.borrow().coordinator.is_some();
-                if talked {
+            let next = coordinators.get(turn % coordinators.len().max(1)).cloned();
+            let Some(coordinator) = hint.take().or(next) else {
+                self.disconnected("no coordinator is known".to_owned(), false);
+                sleep(backoff.pause()).await;
+                continue;
+            };
+            let end = self.attempt(&coordinator).await;
+            if self.state.borrow().coordinator.is_some() {
+                backoff.reset();
+                hops = 0;
+            }
+            match end {
+                // Not worth a line: the next stream begins at once.
+                End::Renewed => {
+                    hint = Some(coordinator);
+                    continue;
+                }
+                End::Elsewhere(Elsewhere::At(leader)) if hops < HOPS => {
+                    hops += 1;
+                    hint = Some(leader.into());
+                    continue;
+                }
+                End::Elsewhere(_) => {
+                    let superseded = self.state.borrow().superseded;
+                    self.disconnected("no coordinator leads at present".to_owned(), superseded);
+                    // An election takes a few seconds at most.
                     backoff.reset();
                 }
-                match end {
-                    // Not worth a line: the next stream begins at once.
-                    End::Renewed => continue,
-                    End::AloneAgain => {
-                        tracing::info!("no other machine has this node's name any more");
-                        return;
-                    }
-                    End::Superseded(why) => {
-                        self.disconnected(format!("{}: {why}", coordinator.api), true);
-                    }
-                    End::Broken(why) => {
-                        let superseded = self.state.borrow().superseded;
-                        self.disconnected(format!("{}: {why}", coordinator.api), superseded);
-                    }
+                End::AloneAgain => {
+                    tracing::info!("no other machine has this node's name any more");
+                    return;
                 }
-            } else {
-                self.disconnected("no coordinator is known".to_owned(), false);
+                End::Superseded(why) => {
+                    self.disconnected(format!("{}: {why}", coordinator.api), true);
+                }
+                End::Broken(why) => {
+                    let superseded = self.state.borrow().superseded;
+                    self.disconnected(format!("{}: {why}", coordinator.api), superseded);
+                }
             }
+            hops = 0;
             sleep(backoff.pause()).await;
         }
     }
@@ -133,15 +174,14 @@ impl Session {
         self.renewed.mark_unchanged();
         let channel = channel(coordinator.api, &self.credentials, Expect::Coordinator);
         let (outbox, messages) = mpsc::channel(OUTBOX);
+        let assignment = self.held.assignment().borrow().clone();
         let hello = v1::Hello {
             version: VERSION.to_owned(),
             protocol: PROTOCOL,
-            assignment: self
-                .held
-                .assignment()
-                .borrow()
-                .as_ref()
-                .map(|held| held.id.into()),
+            assignment: assignment.as_ref().map(|held| held.id.into()),
+            proof: assignment
+                .map(|held| held.proof.clone())
+                .unwrap_or_default(),
             key_ring_version: self.held.ring_version(),
             started_unix_ms: self.start,
             boot_id: self.boot_id.clone(),
@@ -153,7 +193,7 @@ impl Session {
         let opened = timeout(PATIENCE, client.session(ReceiverStream::new(messages))).await;
         let mut inbox = match opened {
             Err(_) => return End::Broken(format!("no answer within {PATIENCE:?}")),
-            Ok(Err(status)) => return ended(&status),
+            Ok(Err(status)) => return End::said(&status),
             Ok(Ok(stream)) => stream.into_inner(),
         };
         match timeout(PATIENCE, welcomed(&mut inbox)).await {
@@ -181,7 +221,7 @@ impl Session {
         loop {
             tokio::select! {
                 message = inbox.message() => {
-                    let message = message.map_err(|status| End::Broken(words(&status)))?;
+                    let message = message.map_err(|status| End::said(&status))?;
                     let message = message
                         .ok_or_else(|| End::Broken("the coordinator ended it".to_owned()))?;
                     self.take(outbox, message).await?;
@@ -226,6 +266,10 @@ impl Session {
             }
             Some(coordinator_message::Kind::LeaseKeys(keys)) => {
                 self.lease_keys.send_replace(Some(keys));
+                Ok(())
+            }
+            Some(coordinator_message::Kind::Coordinate(told)) => {
+                self.held.coordinate(told.wanted).await;
                 Ok(())
             }
             // A second welcome says nothing new; an unknown arm is of a later version.
@@ -311,18 +355,10 @@ async fn send(outbox: &mpsc::Sender<v1::AgentMessage>, kind: Kind) -> Result<(),
 async fn welcomed(
     inbox: &mut tonic::Streaming<v1::CoordinatorMessage>,
 ) -> Result<v1::Welcome, End> {
-    let first = inbox.message().await.map_err(|status| ended(&status))?;
+    let first = inbox.message().await.map_err(|status| End::said(&status))?;
     match first.and_then(|message| message.kind) {
         Some(coordinator_message::Kind::Welcome(welcome)) => Ok(welcome),
         Some(_) | None => Err(End::Broken("the first message was no welcome".to_owned())),
-    }
-}
-
-/// Why a coordinator gave no session.
-fn ended(status: &tonic::Status) -> End {
-    match status.code() {
-        tonic::Code::AlreadyExists => End::Superseded(status.message().to_owned()),
-        _ => End::Broken(words(status)),
     }
 }
 

@@ -24,6 +24,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use hamesh_claims::member::Durable;
+use hamesh_proto::coordinate::{self, Coordinate};
 use hamesh_proto::credentials::{Credentials, LoadError, PrivateKey};
 use hamesh_proto::files::{SECRET, write_atomic};
 use hamesh_proto::ids::ClaimId;
@@ -268,6 +269,20 @@ impl StateDir {
     /// [`StateError::Write`].
     pub fn save_coordinators(&self, coordinators: &[Coordinator]) -> Result<(), StateError> {
         self.write("coordinators.json", &coordinators)
+    }
+
+    /// Writes what this machine is to be, if that is news: a unit of the coordinator's package
+    /// watches the file.
+    ///
+    /// # Errors
+    /// [`StateError::Write`].
+    pub fn save_coordinate(&self, told: &Coordinate) -> Result<(), StateError> {
+        let before: Option<Coordinate> = self.read(coordinate::FILE).unwrap_or_default();
+        let was = before.is_some_and(|before| before.wanted);
+        if was == told.wanted {
+            return Ok(());
+        }
+        self.write(coordinate::FILE, told)
     }
 
     /// The number of this run: the time, or one more than the run before where the clock went

@@ -13,6 +13,7 @@ use std::path::Path;
 use desk::Desk;
 use hamesh_agent::enrol::{EnrolError, Enrolment};
 use hamesh_agent::state::StateDir;
+use hamesh_proto::leader::{Elsewhere, Leader};
 use hamesh_proto::token::EnrolmentToken;
 use support::{Site, coordinator, node};
 use tempfile::TempDir;
@@ -119,4 +120,37 @@ async fn a_refusal_is_told_in_the_coordinators_words_and_changes_nothing() {
         matches!(unreachable, EnrolError::Unreachable { .. }),
         "{unreachable:?}"
     );
+}
+
+#[tokio::test]
+async fn a_node_enrols_with_the_leader_by_the_word_of_one_that_stands_by() {
+    let desk = Desk::new(Site::of(1));
+    let (_, named) = desk.open().await;
+    let (api, leads) = desk.open().await;
+    let at = |api, enrolment| {
+        let node = node("control-1");
+        let leader = Leader {
+            node,
+            api,
+            enrolment,
+        };
+        Elsewhere::At(leader).status(&self::node("control-2"))
+    };
+    // One that was just lost, then nobody, then the one that leads.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = gone.local_addr().unwrap();
+    *desk.answers.lock().unwrap() = vec![
+        at(api, gone),
+        Elsewhere::Nowhere.status(&node("control-2")),
+        at(api, leads),
+    ];
+    let root = tempfile::tempdir().unwrap();
+    let credentials = enrolment(&desk, named).run(&state(&root)).await.unwrap();
+    assert_eq!(
+        credentials.spiffe_id().to_string(),
+        "spiffe://thirteen/agent/node-1"
+    );
+    let asked = desk.asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 4);
+    assert!(asked.iter().all(|it| it == &asked[0]));
 }

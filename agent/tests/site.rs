@@ -72,6 +72,7 @@ fn assignment(desk: &Desk, incarnation: u64, generation: u64) -> v1::Assignment 
         coordinators: vec![desk.endpoint()],
         revoked_serials: vec![],
         claims: vec![],
+        proof: vec![],
     }
 }
 

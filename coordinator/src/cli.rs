@@ -38,6 +38,16 @@ pub enum Command {
         )]
         certificate_lifetime: Duration,
     },
+    /// Make this machine what its agent was told: a coordinator, or none any more (what
+    /// hamesh-coordinate.service does, as root)
+    Coordinate {
+        /// Where the agent keeps its state
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/hamesh-agent")]
+        agent_dir: PathBuf,
+        /// Where the coordinator's files are
+        #[arg(long, value_name = "DIR", default_value_os_t = Dirs::default().state().to_owned())]
+        state_dir: PathBuf,
+    },
     /// Write man pages or shell completions
     #[command(hide = true)]
     Generate {

@@ -58,6 +58,16 @@ impl Dirs {
         self.state.join("coordinator.json")
     }
 
+    /// The number of this machine among those that bore its name.
+    pub fn instance(&self) -> PathBuf {
+        self.state.join("instance")
+    }
+
+    /// There if the site was restored elsewhere: the coordinator has stopped for good.
+    pub fn outdated(&self) -> PathBuf {
+        self.state.join("outdated")
+    }
+
     /// The store's certificates.
     pub fn store_tls_directory(&self) -> PathBuf {
         self.state.join("store-tls")

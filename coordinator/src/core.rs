@@ -1,11 +1,12 @@
 //! What the services share.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use hamesh_proto::credentials::LiveCredentials;
 use hamesh_proto::ids::{NodeId, SiteName};
+use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::seal::SealKey;
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::tls::PeerIdentity;
@@ -15,11 +16,14 @@ use tonic::{Code, Status};
 use crate::authority::Authority;
 use crate::claims::Claims;
 use crate::clock::Clock;
+use crate::config::Dirs;
+use crate::leadership::{Leadership, Standing};
 use crate::ledger::{Change, Ledger};
 use crate::liveness::Verdict;
 use crate::metrics::Metrics;
 use crate::rotation::Progress;
 use crate::sessions::Sessions;
+use crate::store::Membership;
 use crate::world::World;
 
 /// The parts of a running coordinator.
@@ -28,11 +32,16 @@ use crate::world::World;
 pub struct Core {
     pub site: SiteName,
     pub node: NodeId,
-    pub epoch: u64,
+    /// Empty until this coordinator leads.
+    pub term: OnceLock<u64>,
+    pub leadership: Leadership,
     pub clock: Clock,
     pub ledger: Arc<Ledger>,
     pub authority: Authority,
     pub live: LiveCredentials,
+    pub dirs: Dirs,
+    /// Who keeps the store; `None`: it has no members.
+    pub members: Option<Arc<dyn Membership>>,
     /// 0: the store has no certificates of ours.
     pub store_expires_unix_ms: AtomicU64,
     pub seal: SealKey,
@@ -42,6 +51,8 @@ pub struct Core {
     pub world: watch::Sender<Arc<World>>,
     pub verdicts: watch::Sender<Arc<BTreeMap<NodeId, Verdict>>>,
     pub rotation: watch::Sender<Progress>,
+    /// Set when the site was restored elsewhere: this coordinator stops for good.
+    pub outdated: watch::Sender<bool>,
     /// Set when the process is to end: long streams must end themselves.
     pub stopping: watch::Sender<bool>,
 }
@@ -50,6 +61,25 @@ impl Core {
     /// The state as last read.
     pub fn world(&self) -> Arc<World> {
         Arc::clone(&self.world.borrow())
+    }
+
+    /// This leadership's epoch; 0 before it leads.
+    pub fn epoch(&self) -> u64 {
+        self.term.get().copied().unwrap_or_default()
+    }
+
+    /// Who leads, as one that does not lead tells it.
+    pub fn elsewhere(&self) -> Elsewhere {
+        let standing = self.leadership.standing();
+        let leader = match &*standing.borrow() {
+            Standing::Follows(Some(node)) => self.world().desired.leader_at(node),
+            Standing::Looking
+            | Standing::Follows(None)
+            | Standing::Leads { .. }
+            | Standing::Deposed
+            | Standing::Resigned => None,
+        };
+        leader.map_or(Elsewhere::Nowhere, Elsewhere::At)
     }
 
     /// A change that somebody causes.

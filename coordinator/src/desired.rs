@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use hamesh_proto::ids::{ClaimId, NodeId};
+use hamesh_proto::leader::Leader;
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::{ports, v1};
 use hamesh_roles::{Role, Site, VipName};
@@ -78,6 +79,7 @@ impl Desired {
             coordinators: self.coordinators(),
             revoked_serials: self.record.revoked.keys().cloned().collect(),
             claims: self.claims(node),
+            proof: Vec::new(),
         })
     }
 
@@ -107,6 +109,16 @@ impl Desired {
             })
         };
         self.site.coordinators.iter().filter_map(endpoint).collect()
+    }
+
+    /// Where the coordinator on this node answers.
+    pub fn leader_at(&self, node: &NodeId) -> Option<Leader> {
+        let ip = self.site.management_address(node)?;
+        Some(Leader {
+            node: node.clone(),
+            api: SocketAddr::new(ip, ports::API),
+            enrolment: SocketAddr::new(ip, ports::ENROLMENT),
+        })
     }
 
     /// The record of the next generation: this document, and these certificates revoked as well.

@@ -10,11 +10,14 @@
 //! | [`desired`] | pure: the desired state, and what each node is told of it |
 //! | [`liveness`] | pure: whether a node is alive, and why |
 //! | [`authority`] | who gets which certificate |
+//! | [`leadership`] | whether this coordinator leads |
 //! | [`world`], [`sessions`] | the state as last read, and who is connected |
 //! | [`watcher`], [`rotation`] | the loops that judge nodes and rotate the gossip key |
 //! | [`claims`] | who is granted what: the grantors' thread, its keys and its store |
 //! | [`backup`] | backups: the file, what is in it, the schedule |
-//! | [`enrolment`], [`agents`], [`operators`] | the three services |
+//! | [`joining`], [`join`] | how a machine becomes a coordinator: the leader's side, and its own |
+//! | [`enrolment`], [`agents`], [`operators`] | the services |
+//! | [`outdated`] | how a coordinator ends whose site was restored elsewhere |
 //! | [`core`], [`server`] | what the services share, and how it is all built and run |
 //! | [`ctl`] | `coordctl`: commands and screens |
 //! | [`metrics`], [`clock`], [`notify`], [`cli`] | the small parts |
@@ -31,11 +34,15 @@ pub mod ctl;
 pub mod desired;
 pub mod enrolment;
 pub mod init;
+pub mod join;
+pub mod joining;
+pub mod leadership;
 pub mod ledger;
 pub mod liveness;
 pub mod metrics;
 pub mod notify;
 pub mod operators;
+pub mod outdated;
 pub mod records;
 mod refusal;
 pub mod rotation;

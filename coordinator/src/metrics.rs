@@ -39,11 +39,33 @@ pub struct Metrics {
     pub certificate_expiry: GaugeVec,
     pub own_certificate_expiry: GaugeVec,
     pub desired_generation: IntGauge,
-    pub epoch: IntGauge,
+    pub leader: LeaderMetrics,
     pub key_ring_version: IntGauge,
     pub leases: LeaseMetrics,
     pub claims: ClaimMetrics,
     pub backups: BackupMetrics,
+}
+
+/// Who leads.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each family's help text is in the constructor")]
+pub struct LeaderMetrics {
+    pub epoch: IntGauge,
+    pub leading: IntGauge,
+    pub coordinators: IntGauge,
+}
+
+impl LeaderMetrics {
+    fn new(register: &Families<'_>) -> Self {
+        Self {
+            epoch: register.gauge("epoch", "Epoch of this coordinator's leadership; 0: none."),
+            leading: register.gauge(
+                "leading",
+                "1 while this coordinator leads, by its own count.",
+            ),
+            coordinators: register.gauge("coordinators", "Coordinators of the site."),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -115,7 +137,7 @@ impl Metrics {
             ),
             desired_generation: register
                 .gauge("desired_generation", "Generation of the desired state."),
-            epoch: register.gauge("epoch", "Number of this coordinator's start."),
+            leader: LeaderMetrics::new(&register),
             key_ring_version: register
                 .gauge("gossip_key_ring_version", "Version of the gossip key ring."),
             leases: LeaseMetrics::new(&register),

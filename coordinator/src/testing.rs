@@ -1,13 +1,14 @@
 //! A whole coordinator in the test's own process, on 127.0.0.1, with agents and operators that
 //! speak to it over real mutual TLS.
 
+mod several;
+mod silenced;
+
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::tls::{Expect, channel, pinned_channel};
@@ -26,9 +27,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Dirs};
 use crate::init::{InitRequest, init};
 use crate::server::{Listeners, Parts, Running, start};
-use crate::store::{
-    Listing, MemoryStore, Outcome, Revision, Span, Store, StoreError, StoreHealth, Txn, Watch,
-};
+use crate::store::{MemoryStore, Store};
+
+pub(crate) use silenced::Silenced;
 
 /// The site of these tests.
 pub(crate) const YAML: &str = "\
@@ -228,22 +229,37 @@ impl TestSite {
 
 pub(crate) async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Clock) -> Running {
     let dirs = init_request(directory).dirs;
-    let parts = Parts {
-        config: Config::load(&dirs).expect("a configuration"),
+    let config = Config::load(&dirs).expect("a configuration");
+    let parts = parts(dirs, config, store, clock, listeners().await);
+    start(parts).await.expect("the coordinator starts")
+}
+
+fn parts(
+    dirs: Dirs,
+    config: Config,
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+    listeners: Listeners,
+) -> Parts {
+    Parts {
+        config,
         dirs,
         store: Arc::clone(store),
         etcd: None,
         store_expires_unix_ms: 0,
         clock: clock.clone(),
         agents_valid: hamesh_proto::ca::NODE_VALID,
-        listeners: Listeners {
-            api: listener().await,
-            enrolment: listener().await,
-            metrics: listener().await,
-            leases: datagrams(),
-        },
-    };
-    start(parts).await.expect("the coordinator starts")
+        listeners,
+    }
+}
+
+async fn listeners() -> Listeners {
+    Listeners {
+        api: listener().await,
+        enrolment: listener().await,
+        metrics: listener().await,
+        leases: datagrams(),
+    }
 }
 
 pub(crate) async fn listener() -> TcpListener {
@@ -345,46 +361,6 @@ impl TestAgent {
                 return status;
             }
         }
-    }
-}
-
-/// A store that can be silenced.
-#[derive(Debug, Default)]
-pub(crate) struct Silenced {
-    inner: MemoryStore,
-    pub silent: AtomicBool,
-}
-
-impl Silenced {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.silent.load(Ordering::Relaxed) {
-            let problem = "silenced".to_owned();
-            return Err(StoreError::Unavailable { problem });
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for Silenced {
-    async fn range(&self, span: &Span) -> Result<Listing, StoreError> {
-        self.check()?;
-        self.inner.range(span).await
-    }
-
-    async fn transact(&self, txn: Txn) -> Result<Outcome, StoreError> {
-        self.check()?;
-        self.inner.transact(txn).await
-    }
-
-    async fn watch(&self, span: Span, from: Revision) -> Result<Watch, StoreError> {
-        self.check()?;
-        self.inner.watch(span, from).await
-    }
-
-    async fn health(&self) -> Result<StoreHealth, StoreError> {
-        self.check()?;
-        self.inner.health().await
     }
 }
 

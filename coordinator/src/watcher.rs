@@ -74,6 +74,9 @@ async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<Transition>) {
         let text = format!("{node} is {}: {}", transition.to.name(), transition.reason);
         let change = core.own_change().event(kind, Some(node), text);
         while let Err(problem) = core.ledger.commit(change.clone()).await {
+            if core.leadership.is_over() {
+                return;
+            }
             tracing::warn!(%problem, AGENT = %node, "a change of state waits for the event log");
             tokio::time::sleep(PAUSE).await;
         }

@@ -22,7 +22,8 @@ use tokio::sync::watch;
 use crate::desired::{Desired, InvalidSite};
 use crate::ledger::{Ledger, ReadError};
 use crate::records::{
-    ClaimWishesRecord, DecodeError, DesiredRecord, GossipRecord, NodeRecord, decode, keys,
+    ClaimWishesRecord, CoordinatorRecord, DecodeError, DesiredRecord, GossipRecord, NodeRecord,
+    decode, keys,
 };
 use crate::store::{Revision, Span, Store, StoreError, WatchError};
 
@@ -36,6 +37,8 @@ pub struct World {
     pub desired: Desired,
     /// The enrolled nodes.
     pub nodes: BTreeMap<NodeId, NodeRecord>,
+    /// The coordinators; none in the store of a site that never had but the first.
+    pub coordinators: BTreeMap<NodeId, CoordinatorRecord>,
     /// What operators want of the claims.
     pub claim_wishes: ClaimWishesRecord,
     /// The gossip keys' rotation.
@@ -94,6 +97,7 @@ impl World {
         let mut desired: Option<DesiredRecord> = None;
         let mut gossip: Option<GossipRecord> = None;
         let mut nodes = BTreeMap::new();
+        let mut coordinators = BTreeMap::new();
         let mut claim_wishes = ClaimWishesRecord::default();
         for entry in &listing.entries {
             match entry.key.as_str() {
@@ -101,13 +105,11 @@ impl World {
                 keys::GOSSIP => gossip = Some(decode(&entry.key, &entry.value)?),
                 keys::CLAIM_WISHES => claim_wishes = decode(&entry.key, &entry.value)?,
                 key if key.starts_with(keys::NODES) => {
-                    let node = keys::name(keys::NODES, key).parse().map_err(|error| {
-                        DecodeError::Damaged {
-                            key: key.to_owned(),
-                            problem: format!("{error}"),
-                        }
-                    })?;
-                    nodes.insert(node, decode(key, &entry.value)?);
+                    nodes.insert(named(keys::NODES, key)?, decode(key, &entry.value)?);
+                }
+                key if key.starts_with(keys::COORDINATORS) => {
+                    let node = named(keys::COORDINATORS, key)?;
+                    coordinators.insert(node, decode(key, &entry.value)?);
                 }
                 // The epoch and the site's birthday are of no use here.
                 _ => {}
@@ -120,12 +122,22 @@ impl World {
         Ok(Self {
             desired,
             nodes,
+            coordinators,
             claim_wishes,
             gossip,
             ring,
             revision: listing.revision,
         })
     }
+}
+
+/// The node that a key is about.
+fn named(prefix: &str, key: &str) -> Result<NodeId, DecodeError> {
+    let name = keys::name(prefix, key);
+    name.parse().map_err(|error| DecodeError::Damaged {
+        key: key.to_owned(),
+        problem: format!("{error}"),
+    })
 }
 
 /// A ring as the store keeps it, sealed under its version.

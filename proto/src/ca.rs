@@ -207,6 +207,17 @@ impl CertificateAuthority {
         self.not_after_s * 1000
     }
 
+    /// Signs with the CA's key what is no certificate. The message names its purpose.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.issuer.key().sign(message)
+    }
+
+    /// Whether this CA signed it.
+    pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let public_key = self.issuer.key().public_key();
+        crate::key::signature_is_valid(public_key, message, signature)
+    }
+
     /// Signs a certificate for the key in `csr_der`, with the names of `profile` and no others.
     pub fn issue(
         &self,

@@ -7,9 +7,11 @@
 //! | [`etcd`] | the part of etcd's API that the store speaks |
 //! | [`ids`], [`spiffe`] | names, and the identities made of them |
 //! | [`ca`], [`key`], [`leaf`], [`trust`] | issuing certificates, and checking them |
+//! | [`coordinate`] | the note that makes a machine a coordinator |
 //! | [`credentials`] | who a process is: key, certificate and trusted CAs, renewed in flight |
 //! | [`tls`] | connections: listeners, channels, who is on the other side |
 //! | [`seal`] | gossip datagrams and secrets at rest, sealed |
+//! | [`leader`] | how a coordinator that does not lead says where the leader is |
 //! | [`leases`] | lease datagrams: their content and their seal |
 //! | [`facts`], [`re_enrol`] | what a node signs: facts about itself, a request after expiry |
 //! | [`metrics_http`] | metrics over mutual TLS, pages on a unix socket |
@@ -42,12 +44,15 @@ pub mod etcd {
 }
 
 pub mod ca;
+pub mod coordinate;
 pub mod credentials;
 pub mod facts;
 pub mod files;
 pub mod hex;
 pub mod ids;
+pub mod incarnation;
 pub mod key;
+pub mod leader;
 pub mod leaf;
 pub mod leases;
 pub mod logging;

@@ -39,6 +39,7 @@ fn wire(incarnation: u64, generation: u64) -> v1::Assignment {
             checks: vec![check()],
             candidates: vec!["database-1".to_owned(), "database-2".to_owned()],
         }],
+        proof: vec![],
     }
 }
 

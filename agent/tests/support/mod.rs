@@ -79,6 +79,7 @@ impl Site {
             coordinators: vec![],
             revoked_serials: [].into(),
             claims: vec![],
+            proof: vec![],
         }
     }
 }

@@ -14,6 +14,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use hamesh_proto::ids::NodeId;
 use hamesh_proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -29,6 +30,11 @@ pub const PROTOCOL: u32 = 1;
 /// Valid certificates that a node may have at once. Renewal at two thirds of their life leaves
 /// two; more mean an agent that renews in a loop.
 const MAX_CERTIFICATES: usize = 16;
+
+/// The node whose agent calls, if it may speak.
+pub(crate) async fn admitted_node<T>(core: &Core, request: &Request<T>) -> Result<NodeId, Status> {
+    Ok(admission::admit(core, request).await?.node)
+}
 
 /// See the module.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //!                                     |  ^ on each change of the world
 //!                                     v
 //!            ends: agent gone, superseded, removed or revoked, its certificate ran out,
-//!                  speaks for another, stopping
+//!                  speaks for another, stopping, no longer sure to lead
 //! ```
 
 use std::sync::Arc;
@@ -75,6 +75,7 @@ struct Told {
     key_ring_version: Option<u64>,
     refused: Option<v1::AssignmentId>,
     peer_keys: Option<Vec<v1::LeaseKey>>,
+    coordinate: Option<bool>,
 }
 
 impl Serving {
@@ -119,6 +120,7 @@ impl Serving {
                 () = session.superseded() => return Err(Status::aborted(
                     "a newer session of this node was opened",
                 )),
+                () = core.leadership.lapsed() => return Err(core.elsewhere().status(&core.node)),
                 refusal = core.ran_out(&self.admitted.peer) => return Err(refusal),
                 () = core.stopped() => return Err(Status::unavailable(
                     "this coordinator stops; dial again",
@@ -179,13 +181,14 @@ impl Serving {
 
     /// Refuses an agent that follows a later incarnation: the site was restored elsewhere, and
     /// nothing that is granted here may reach such an agent. The agent's word costs it no more
-    /// than its own session.
+    /// than its own session, unless it has the proof.
     fn same_incarnation(&self, hello: &v1::Hello) -> Result<(), Status> {
         let own = self.admitted.desired.record.incarnation;
         let theirs = hello.assignment.map_or(0, |id| id.incarnation);
         if theirs <= own {
             return Ok(());
         }
+        self.core.hear_of(theirs, &hello.proof);
         let refused = &self.core.metrics.refused_messages;
         refused.with_label_values(&["later_incarnation"]).inc();
         Err(Status::failed_precondition(format!(
@@ -216,6 +219,10 @@ impl Serving {
             }
             Some(FromAgent::Peers(view)) => {
                 let world = self.core.world();
+                for facts in view.peers.iter().filter_map(|peer| peer.facts.as_ref()) {
+                    let incarnation = facts.applied.map_or(0, |id| id.incarnation);
+                    self.core.hear_of(incarnation, &facts.proof);
+                }
                 session.hears(view, |node| world.desired.site.nodes.contains_key(node));
             }
             Some(FromAgent::AssignmentAck(ack)) => self.acknowledged(session, ack).await?,
@@ -284,10 +291,17 @@ impl Serving {
         }
         let id = world.desired.id();
         if self.told.assignment != Some(id)
-            && let Some(assignment) = world.desired.assignment(&node)
+            && let Some(mut assignment) = world.desired.assignment(&node)
         {
+            assignment.proof = self.core.proof(id.incarnation);
             self.send(ToAgent::Assignment(assignment)).await?;
             self.told.assignment = Some(id);
+        }
+        let wanted = world.coordinators.contains_key(&node);
+        if self.told.coordinate != Some(wanted) {
+            self.send(ToAgent::Coordinate(v1::Coordinate { wanted }))
+                .await?;
+            self.told.coordinate = Some(wanted);
         }
         Ok(())
     }

@@ -194,6 +194,62 @@ async fn an_agent_that_follows_a_later_incarnation_is_refused_with_what_to_do() 
     }
 }
 
+/// What another agent's facts say of the incarnation that it follows.
+fn peers(incarnation: u64, proof: Vec<u8>) -> Kind {
+    let facts = v1::Facts {
+        node: "node-2".to_owned(),
+        applied: Some(v1::AssignmentId {
+            incarnation,
+            generation: 1,
+        }),
+        proof,
+        ..v1::Facts::default()
+    };
+    let peer = v1::Peer {
+        node: "node-2".to_owned(),
+        alive: true,
+        facts: Some(facts),
+    };
+    Kind::Peers(v1::PeerView { peers: vec![peer] })
+}
+
+#[tokio::test]
+async fn a_coordinator_stops_for_good_by_the_cas_word_of_a_later_incarnation_and_by_no_other() {
+    let site = TestSite::start().await;
+    let agent = site.enrol("node-1").await;
+    let core = std::sync::Arc::clone(&site.running.core);
+    let mut session = site.session(&agent).await;
+    let assignment = session.assignment().await;
+    assert!(assignment.proof.is_empty(), "never restored");
+    let other = hamesh_proto::ca::CertificateAuthority::create(&core.site, "CA", site.clock.now());
+    let forged = hamesh_proto::incarnation::prove(&other, &core.site, 9);
+    for (incarnation, proof) in [
+        (9, Vec::new()),
+        (9, forged),
+        (8, core.proof(9)),
+        (1, core.proof(1)),
+    ] {
+        session.say(peers(incarnation, proof)).await;
+    }
+    let own = v1::Facts {
+        node: "node-1".to_owned(),
+        sequence: 1,
+        ..v1::Facts::default()
+    };
+    session.say(Kind::Facts(own)).await;
+    // In order behind the others, which have been looked at by then.
+    site.until("told", |status| {
+        status.nodes.iter().any(|node| node.facts.is_some())
+    })
+    .await;
+    assert!(!*core.outdated.borrow() && !site.dirs().outdated().exists());
+    session.say(peers(9, core.proof(9))).await;
+    let ended = tokio::time::timeout(crate::testing::GENEROUS, core.is_outdated()).await;
+    ended.expect("it stops");
+    let note = std::fs::read_to_string(site.dirs().outdated()).expect("a note");
+    assert!(note.contains("incarnation 9"), "{note}");
+}
+
 #[tokio::test]
 async fn a_certificate_is_renewed_and_the_new_one_opens_a_session() {
     let site = TestSite::start().await;

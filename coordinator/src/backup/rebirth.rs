@@ -43,6 +43,8 @@ pub fn reborn(
     (by, now_unix_ms): (&str, u64),
 ) -> Result<Rebirth, SnapshotError> {
     let mut entries = snapshot.entries.clone();
+    // The store of a restored site has one member: the others are added anew. Nobody leads it yet.
+    entries.retain(|key, _| key != keys::LEADER && !key.starts_with(keys::COORDINATORS));
     let before: DesiredRecord = snapshot.record(keys::DESIRED)?;
     let generation = before.generation;
     let text = format!(

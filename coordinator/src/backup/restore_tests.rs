@@ -11,7 +11,9 @@ use tonic::Code;
 use super::Snapshot;
 use super::rebirth::incarnation;
 use crate::init::{InitError, InitRequest, Restored, init};
-use crate::records::{ClaimRecord, DesiredRecord, TokenRecord, TokenState, keys};
+use crate::records::{
+    ClaimRecord, CoordinatorPart, CoordinatorRecord, DesiredRecord, TokenRecord, TokenState, keys,
+};
 use crate::store::{MemoryStore, Store};
 use crate::testing::{TestSite, YAML, add_operator, init_request, serve};
 
@@ -25,6 +27,19 @@ async fn apply(site: &TestSite, yaml: String) {
     let base = site.status().await.desired;
     let request = v1::ApplySiteRequest { yaml, base };
     site.admin().apply_site(request).await.expect("applied");
+}
+
+/// As it is once its store has a vote.
+async fn add_coordinator(site: &TestSite, node: &str) {
+    let core = &site.running.core;
+    let record = CoordinatorRecord {
+        part: CoordinatorPart::Member,
+        added_unix_ms: core.clock.unix_ms(),
+        added_by: "operator/ada".to_owned(),
+    };
+    let key = keys::coordinator(&node.parse().expect("a name"));
+    let change = core.own_change().create(&key, &record);
+    core.ledger.commit(change).await.expect("added");
 }
 
 fn request(directory: &std::path::Path, snapshot: Snapshot, operator: &str) -> InitRequest {
@@ -67,6 +82,7 @@ async fn agents_and_operators_of_before_come_back_and_all_they_compare_is_later(
     let viewer = add_operator(&old, "bob", v1::Access::Viewer).await;
     old.until("a group", |status| !status.claims.is_empty())
         .await;
+    add_coordinator(&old, "node-3").await;
     let snapshot = Snapshot::take(&old.running.core).await.expect("a snapshot");
     let backed_up = old.status().await.desired.expect("a generation");
     // Lost with the coordinator: a later document, and a later certificate of the node.
@@ -81,7 +97,14 @@ async fn agents_and_operators_of_before_come_back_and_all_they_compare_is_later(
     let mut session = new.session(&agent).await;
     let ring = session.ring().await;
     assert!(ring.version >= id.incarnation, "{ring:?}");
-    assert_eq!(session.assignment().await.id, Some(id));
+    let told = session.assignment().await;
+    assert_eq!(told.id, Some(id));
+    // The coordinator of before still runs: what agents show it ends it for good.
+    old.running.core.hear_of(id.incarnation, &told.proof);
+    old.running.core.is_outdated().await;
+    let coordinators = new.status().await.coordinators;
+    let names: Vec<_> = coordinators.iter().map(|it| it.node.as_str()).collect();
+    assert_eq!(names, [new.running.core.node.as_str()]);
     let looked = new.operator(&viewer).status(v1::StatusRequest {}).await;
     looked.expect("the viewer of before");
     let key = hamesh_proto::credentials::PrivateKey::generate();

@@ -72,10 +72,11 @@ fn took(history: &mut History, told: Told) -> Vec<Happened> {
             .into_iter()
             .collect(),
         Told::Succeeded(epoch) => {
-            tracing::error!(
+            tracing::warn!(
                 %epoch,
                 "a node has seen a later leader than this one: nothing is granted here any more; \
-                 was an old copy of the store put back? put the newest one back"
+                 if this one goes on leading, an old copy of the store was put back: put the \
+                 newest one back"
             );
             Vec::new()
         }
@@ -98,6 +99,9 @@ async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<Happened>) {
     while let Some(happened) = queue.recv().await {
         let base = core.own_change();
         while let Err(problem) = commit(&core, base.clone(), &happened).await {
+            if core.leadership.is_over() {
+                return;
+            }
             let claim = &happened.claim;
             tracing::warn!(%problem, CLAIM = %claim, "an event of a claim waits for the store");
             tokio::time::sleep(PAUSE).await;

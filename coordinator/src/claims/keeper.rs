@@ -1,7 +1,7 @@
 //! Between the grantors and the store: what they are to know, and what they want written.
 //!
 //! Guarantees: a claim is granted from what the store holds of it, read after this coordinator's
-//! epoch was minted; a record is written only by the newest start of a coordinator; and what is
+//! epoch was minted; a record is written only by the newest leader; and what is
 //! written is told to its grantor after the store confirmed it.
 //!
 //! A claim that leaves the site leaves its record behind: were the name given again, members that
@@ -46,7 +46,7 @@ enum WriteError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Commit(#[from] CommitError),
-    #[error("another coordinator has started since, with epoch {0}; this one writes no more")]
+    #[error("another coordinator has led since, with epoch {0}; this one writes no more")]
     Succeeded(u64),
 }
 
@@ -211,11 +211,11 @@ async fn attempt(core: &Core, claim: &ClaimId, record: &Record) -> Result<(), Wr
     Ok(core.ledger.commit(change).await?)
 }
 
-/// A change that passes only as long as no later coordinator has started.
+/// A change that passes only as long as no other coordinator has led since.
 async fn guarded(core: &Core) -> Result<Change, WriteError> {
     let kept: Option<Kept<EpochRecord>> = core.ledger.read(keys::EPOCH).await?;
     match kept {
-        Some(kept) if kept.value.epoch == core.epoch => Ok(core.own_change().unchanged(&kept)),
+        Some(kept) if kept.value.epoch == core.epoch() => Ok(core.own_change().unchanged(&kept)),
         Some(kept) => Err(WriteError::Succeeded(kept.value.epoch)),
         None => Err(WriteError::Succeeded(0)),
     }

@@ -153,10 +153,12 @@ impl Claims {
         seen.await.map_err(|_| Absent)
     }
 
-    /// Ends the thread.
+    /// Ends the thread; when this returns, nothing is granted any more.
     pub async fn stop(&self) {
         // It may have ended by itself.
         let _ = self.send(Command::Stop).await;
+        // Commands are obeyed in order, and those behind the last one go with the thread.
+        let _ = self.look().await;
     }
 
     async fn send(&self, command: Command) -> Result<(), Absent> {

@@ -152,6 +152,9 @@ async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<News>) {
             .change(format!("agent/{node}"))
             .event(kind, Some(&node), text);
         while let Err(problem) = core.ledger.commit(change.clone()).await {
+            if core.leadership.is_over() {
+                return;
+            }
             tracing::warn!(%problem, AGENT = %node, "an agent's word on a claim waits");
             tokio::time::sleep(PAUSE).await;
         }

@@ -17,7 +17,7 @@ use hamesh_claims::reason::Refusal;
 use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::leases::Channel;
 use hamesh_proto::spiffe::Principal;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use scripted::Scripted;
@@ -27,6 +27,7 @@ use super::moves::{MoveAsked, MoveError};
 use super::thread::{Command, Grantors, Told, Waker};
 use super::wanted::{Place, Wanted, Wishes};
 use crate::clock::Clock;
+use crate::leadership::Standing;
 use crate::metrics::Metrics;
 use crate::store::Revision;
 use crate::testing::GENEROUS;
@@ -53,8 +54,15 @@ struct Bench {
     waker: Waker,
     records: mpsc::Receiver<(ClaimId, Record)>,
     _told: mpsc::Receiver<Told>,
+    standing: watch::Sender<Standing>,
     metrics: Metrics,
     revision: i64,
+}
+
+/// A leadership without an end.
+fn leading(term: u64) -> watch::Sender<Standing> {
+    let until = tokio::time::Instant::now() + Duration::from_secs(24 * 3600);
+    watch::channel(Standing::Leads { term, until }).0
 }
 
 impl Bench {
@@ -70,6 +78,7 @@ impl Bench {
             waker: Waker::new().expect("a descriptor"),
             records,
             _told: told,
+            standing: leading(term),
             metrics: Metrics::new(),
             revision: 1,
         };
@@ -80,6 +89,7 @@ impl Bench {
                 incarnation: 1,
                 term,
             },
+            standing: bench.standing.subscribe(),
             clock: Clock::system(),
             metrics: bench.metrics.leases.clone(),
             waker: bench.waker.clone(),

@@ -20,7 +20,7 @@ use hamesh_proto::leases::{MAX_BYTES, OVERHEAD};
 use hamesh_proto::spiffe::Principal;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{read, write};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::desk::{Desk, Out, Seen};
 use super::keys::SessionKey;
@@ -28,6 +28,7 @@ use super::metrics::LeaseMetrics;
 use super::moves::MoveAsked;
 use super::wanted::Wishes;
 use crate::clock::Clock;
+use crate::leadership::Standing;
 
 /// Datagrams that are taken before anything else is looked at: several from every node of a large
 /// site may have come during one pause of this thread.
@@ -99,6 +100,8 @@ pub struct Grantors {
     pub own: Principal,
     /// This leadership.
     pub epoch: Epoch,
+    /// Until when it lasts; whoever changes it wakes the thread.
+    pub standing: watch::Receiver<Standing>,
     /// The wall clock, for people.
     pub clock: Clock,
     /// What is counted.
@@ -120,10 +123,10 @@ impl Grantors {
         let mapped = self.socket.local_addr()?.is_ipv6();
         let started = Started(Instant::now());
         let mut desk = Desk::new(self.epoch, self.own.clone(), self.clock.unix_ms());
-        let mut out = Out::default();
-        desk.leading(Moment::END, started.now(), &mut out);
+        self.standing.mark_changed();
         let mut buffer = [0_u8; MAX_BYTES + OVERHEAD + 1];
         loop {
+            self.lead(&mut desk, started, mapped);
             while let Ok(command) = self.commands.try_recv() {
                 let now = started.now();
                 let mut out = Out::default();
@@ -145,6 +148,19 @@ impl Grantors {
                 records.try_send((claim.clone(), record.clone())).is_ok()
             });
             self.sleep(desk.next_wake().since(started.now()))?;
+        }
+    }
+
+    /// Takes note of until when this coordinator leads.
+    fn lead(&mut self, desk: &mut Desk, started: Started, mapped: bool) {
+        if !self.standing.has_changed().unwrap_or(false) {
+            return;
+        }
+        let until = self.standing.borrow_and_update().until();
+        if let Some(until) = until {
+            let mut out = Out::default();
+            desk.leading(started.moment(until), started.now(), &mut out);
+            self.carry_out(desk, out, mapped);
         }
     }
 
@@ -259,6 +275,11 @@ struct Started(Instant);
 impl Started {
     fn now(self) -> Moment {
         Moment::ZERO.plus(self.0.elapsed())
+    }
+
+    /// What this clock reads at an instant of the asynchronous side's: it is the same clock.
+    fn moment(self, at: tokio::time::Instant) -> Moment {
+        Moment::ZERO.plus(at.into_std().saturating_duration_since(self.0))
     }
 }
 

@@ -91,6 +91,9 @@ pub enum Command {
     Gossip(GossipCommand),
     /// Write everything that the coordinators know to an encrypted file, or check such a file
     Backup(Backup),
+    /// List, add and remove coordinators
+    #[command(subcommand)]
+    Coordinator(CoordinatorCommand),
     /// Show or import the context file
     #[command(subcommand)]
     Context(ContextCommand),
@@ -259,6 +262,26 @@ pub enum Access {
     Viewer,
     /// Everything
     Admin,
+}
+
+/// About coordinators.
+#[derive(Debug, Subcommand)]
+pub enum CoordinatorCommand {
+    /// List the coordinators, and say which one leads
+    List,
+    /// Make a node a coordinator, one of three as a rule
+    Add {
+        /// The node; the site document must name it among the coordinators
+        node: String,
+    },
+    /// Make a node no coordinator any more, also when its machine was lost
+    Remove {
+        /// The node
+        node: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// About gossip.

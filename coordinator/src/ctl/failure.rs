@@ -56,6 +56,9 @@ pub enum Failure {
         /// Each address, and why it failed.
         tried: Vec<(String, String)>,
     },
+    /// Coordinators answer, and none of them leads.
+    #[error("no coordinator leads at present: most of them are gone, or do not reach each other")]
+    Leaderless,
     /// A document has faults.
     #[error("{file} has {}", counted(.file, .faults))]
     Document {
@@ -122,7 +125,7 @@ impl Failure {
             | Failure::Document { .. }
             | Failure::Invalid { .. } => Exit::Invalid,
             Failure::Expired { .. } | Failure::Refused { .. } => Exit::Refused,
-            Failure::Unreachable { .. } => Exit::Unreachable,
+            Failure::Unreachable { .. } | Failure::Leaderless => Exit::Unreachable,
             Failure::Failed { .. } => Exit::Failed,
         }
     }
@@ -147,6 +150,10 @@ impl Failure {
             Failure::Unreachable { .. } => {
                 "check the network, and on the coordinator `systemctl status hamesh-coordinator \
                  hamesh-store`; the nodes go on without a coordinator meanwhile"
+            }
+            Failure::Leaderless => {
+                "on each coordinator, `systemctl status hamesh-coordinator hamesh-store`; the \
+                 nodes go on without a leader meanwhile"
             }
             Failure::Document { .. } => "mend the document and run the command again",
             Failure::Refused { .. } => {

@@ -1,28 +1,26 @@
-//! The way to a coordinator: each is tried in turn, and the first that answers is used.
+//! The way to the coordinator that leads.
 //!
-//! A request is sent once and to one coordinator only. What fails before that, while connecting,
-//! is told for every address; what fails after it is told as such, because something may have been
-//! changed. The operator's certificate is renewed in passing once two thirds of its life are over.
+//! A request is sent once and to one coordinator only; what is asked of all is who leads. What
+//! fails before that, while connecting, is told for every address; what fails after it is told as
+//! such, because something may have been changed. The operator's certificate is renewed in passing
+//! once two thirds of its life are over.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hamesh_proto::credentials::{Credentials, LiveCredentials, PrivateKey};
-use hamesh_proto::tls::{self, Alpn, ConnectError, Expect, KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT};
+use hamesh_proto::tls::ConnectError;
 use hamesh_proto::unix_time::unix_ms;
 use hamesh_proto::v1;
 use hamesh_proto::v1::claims_client::ClaimsClient;
+use hamesh_proto::v1::coordinators_client::CoordinatorsClient;
 use hamesh_proto::v1::operators_client::OperatorsClient;
-use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::context::Context;
 use super::failure::{Failure, chain};
+use super::leader::{Found, leader};
 use super::time::{Moment, span};
 
 /// How long a coordinator may take for one answer; the longest are a few writes to the store.
@@ -39,13 +37,15 @@ pub struct Link {
     pub client: Client,
     /// The service for claims.
     pub claims: ClaimsClient<Channel>,
+    /// The service for coordinators.
+    pub coordinators: CoordinatorsClient<Channel>,
     live: LiveCredentials,
     file: PathBuf,
     context: Context,
 }
 
 impl Link {
-    /// Connects to the first coordinator of the context in `file` that answers. `now` decides
+    /// Connects to the leader among the coordinators of the context in `file`. `now` decides
     /// whether the certificate is to be renewed.
     pub async fn open(file: PathBuf, now: SystemTime) -> Result<Link, Failure> {
         let context = Context::load(&file)?;
@@ -60,15 +60,19 @@ impl Link {
             });
         }
         let live = LiveCredentials::new(credentials.clone());
-        let channel = first_channel(&context.coordinators, &live).await?;
+        let found = leader(&context.coordinators, &live).await?;
+        let channel = found.channel.clone();
         let claims = ClaimsClient::new(channel.clone());
+        let coordinators = CoordinatorsClient::new(channel.clone());
         let mut link = Link {
+            coordinators,
             client: client(channel),
             claims: claims.max_decoding_message_size(LARGEST_ANSWER),
             live,
             file,
             context,
         };
+        link.learn(&found);
         if now_ms >= link.context.credentials.renew_at_unix_ms() {
             link.renew(Moment(now_ms)).await;
         }
@@ -93,6 +97,17 @@ impl Link {
             Code::Unavailable | Code::Unknown | Code::Cancelled
         );
         lost || ConnectError::find(status).is_some()
+    }
+
+    /// Keeps where coordinators answer, for the day when those known are gone. Whoever came by
+    /// another way than the site's own addresses has no use for them.
+    fn learn(&mut self, found: &Found) {
+        let known = &mut self.context.coordinators;
+        if found.coordinators.contains(&found.address) && *known != found.coordinators {
+            known.clone_from(&found.coordinators);
+            // It is told again with the next command.
+            let _ = self.context.save(&self.file);
+        }
     }
 
     /// Renews the certificate. The old one is good for a while yet: a renewal that fails is told
@@ -132,68 +147,12 @@ pub fn request<T>(message: T) -> tonic::Request<T> {
     request
 }
 
-/// A connection to the first of `addresses` that answers, or why each of them did not. A
+/// A connection to the leader, or why each of the addresses did not lead to it. A
 /// coordinator that refuses our certificate speaks for the site: that is told before all else.
 pub async fn first_of(addresses: &[SocketAddr], live: &LiveCredentials) -> Result<Client, Failure> {
-    Ok(client(first_channel(addresses, live).await?))
+    Ok(client(leader(addresses, live).await?.channel))
 }
 
 fn client(channel: Channel) -> Client {
     Client::new(channel).max_decoding_message_size(LARGEST_ANSWER)
-}
-
-async fn first_channel(
-    addresses: &[SocketAddr],
-    live: &LiveCredentials,
-) -> Result<Channel, Failure> {
-    let config = tls::client_config(live, Expect::Coordinator, Alpn::H2);
-    let mut refused = None;
-    let mut tried = Vec::new();
-    for address in addresses {
-        let reason = match tls::connect(*address, Arc::clone(&config)).await {
-            Ok(stream) => match channel_over(stream, *address, Arc::clone(&config)).await {
-                Ok(channel) => return Ok(channel),
-                Err(reason) => reason,
-            },
-            Err(error) => {
-                let reason = chain(&error);
-                if let ConnectError::Refused { .. } = error {
-                    refused = Some(reason.clone());
-                }
-                reason
-            }
-        };
-        tried.push((address.to_string(), reason));
-    }
-    match refused {
-        Some(message) => Err(Failure::Refused { message }),
-        None => Err(Failure::Unreachable { tried }),
-    }
-}
-
-/// The service over an open connection: a failure is known before anything is asked.
-async fn channel_over(
-    stream: TlsStream<TcpStream>,
-    address: SocketAddr,
-    config: Arc<ClientConfig>,
-) -> Result<Channel, String> {
-    let first = Arc::new(Mutex::new(Some(stream)));
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let config = Arc::clone(&config);
-        async move {
-            match first {
-                Some(stream) => Ok(TokioIo::new(stream)),
-                None => tls::connect(address, config).await.map(TokioIo::new),
-            }
-        }
-    });
-    // The name only fills HTTP's authority field: the coordinator is known by its certificate.
-    Endpoint::from_static("http://hamesh")
-        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect_with_connector(connector)
-        .await
-        .map_err(|error| chain(&error))
 }

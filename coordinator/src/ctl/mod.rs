@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`context`] | the context file: site, coordinators, identity |
-//! | [`link`] | the connection to the first coordinator that answers |
+//! | [`link`] | the connection to the coordinator that leads |
+//! | `leader` | which one that is |
 //! | [`views`] | what is shown, in stable shapes: the names of `--output json` |
 //! | [`screens`], [`paint`] | views to text for people: pure |
 //! | [`output`] | the form that was asked for, on standard output |
@@ -19,6 +20,7 @@ pub mod cli;
 mod commands;
 pub mod context;
 pub mod failure;
+mod leader;
 pub mod link;
 pub mod output;
 pub mod paint;

@@ -41,7 +41,7 @@ impl Owner {
     }
 
     /// Gives a file or directory, not what a link points to, to this owner.
-    pub(super) fn take(self, path: &Path) -> io::Result<()> {
+    pub(crate) fn take(self, path: &Path) -> io::Result<()> {
         std::os::unix::fs::lchown(path, Some(self.user), Some(self.group))
     }
 }

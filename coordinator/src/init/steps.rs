@@ -282,6 +282,7 @@ fn store_environment(request: &InitRequest, site: &Site) -> Result<(), InitError
         cluster,
         client: (std::net::Ipv4Addr::LOCALHOST, ports::STORE_CLIENT).into(),
         peer: (ip, ports::STORE_PEER).into(),
+        joins: None,
     };
     let lines = store_tls::environment(&settings).into_iter();
     let text: String = lines

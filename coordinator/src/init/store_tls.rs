@@ -23,6 +23,13 @@ pub const VALID: Duration = Duration::from_secs(30 * 24 * 3600);
 /// orders of magnitude.
 const HISTORY: &str = "20000";
 
+/// Between two heartbeats of the store's leader, in milliseconds: etcd's default.
+const HEARTBEAT_MS: u64 = 100;
+
+/// After how long without one its members elect another, at the least; they draw up to twice that.
+/// Six heartbeats: short beside a leadership of 2 s, which is to outlive such an election.
+const ELECTION_MS: u64 = 600;
+
 /// Operations in one transaction: a document that removes every node of the largest site, with an
 /// event for each. etcd's own bound is 128.
 const MAX_OPERATIONS: &str = "4096";
@@ -119,6 +126,8 @@ pub struct Settings {
     pub client: SocketAddr,
     /// Where it answers peers.
     pub peer: SocketAddr,
+    /// The members of the store that it joins, "NAME=URL,NAME=URL"; `None`: it begins one.
+    pub joins: Option<String>,
 }
 
 /// etcd's settings, each of them also a command-line flag of etcd 3.4 by the same name.
@@ -136,12 +145,24 @@ pub fn environment(settings: &Settings) -> Vec<(String, String)> {
         ("ADVERTISE_CLIENT_URLS", client),
         ("LISTEN_PEER_URLS", peer.clone()),
         ("INITIAL_ADVERTISE_PEER_URLS", peer.clone()),
-        ("INITIAL_CLUSTER", format!("{}={peer}", settings.member)),
+        (
+            "INITIAL_CLUSTER",
+            settings
+                .joins
+                .clone()
+                .unwrap_or(format!("{}={peer}", settings.member)),
+        ),
         (
             "INITIAL_CLUSTER_TOKEN",
             format!("hamesh-{}", settings.cluster),
         ),
-        ("INITIAL_CLUSTER_STATE", "new".to_owned()),
+        (
+            "INITIAL_CLUSTER_STATE",
+            match settings.joins {
+                Some(_) => "existing".to_owned(),
+                None => "new".to_owned(),
+            },
+        ),
         ("TRUSTED_CA_FILE", path(&tls.ca)),
         ("CERT_FILE", path(&tls.server)),
         ("KEY_FILE", path(&tls.server)),
@@ -150,6 +171,10 @@ pub fn environment(settings: &Settings) -> Vec<(String, String)> {
         ("PEER_CERT_FILE", path(&tls.server)),
         ("PEER_KEY_FILE", path(&tls.server)),
         ("PEER_CLIENT_CERT_AUTH", "true".to_owned()),
+        ("HEARTBEAT_INTERVAL", HEARTBEAT_MS.to_string()),
+        ("ELECTION_TIMEOUT", ELECTION_MS.to_string()),
+        // A member that was cut off or stopped does not unseat the leader when it is back.
+        ("PRE_VOTE", "true".to_owned()),
         ("AUTO_COMPACTION_MODE", "revision".to_owned()),
         ("AUTO_COMPACTION_RETENTION", HISTORY.to_owned()),
         ("MAX_TXN_OPS", MAX_OPERATIONS.to_owned()),

@@ -95,6 +95,13 @@ impl Change {
         self
     }
 
+    /// Demands this as well.
+    pub(super) fn guarded(mut self, guard: Option<&Guard>) -> Self {
+        let new = guard.filter(|guard| !self.guards.contains(guard));
+        self.guards.extend(new.cloned());
+        self
+    }
+
     /// Writes a record that was read, or was found absent.
     pub fn put<T: Record>(self, key: &str, kept: Option<&Kept<T>>, value: &T) -> Self {
         match kept {

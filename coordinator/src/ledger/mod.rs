@@ -16,7 +16,7 @@ mod events;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -27,7 +27,7 @@ pub use change::Change;
 pub use events::{EventKind, Follow, FollowError};
 
 use crate::records::{DecodeError, EventHead, EventRecord, Record, decode, keys};
-use crate::store::{Outcome, Revision, Span, Store, StoreError};
+use crate::store::{Guard, Outcome, Revision, Span, Store, StoreError};
 use change::Head;
 
 /// How many events are kept: weeks of an ordinary site, a few MiB.
@@ -45,6 +45,8 @@ pub struct Ledger {
     /// that changes of one process do not race each other for the head.
     head: Mutex<Option<Head>>,
     events_total: prometheus::IntCounterVec,
+    /// What must still be so for anything to be written.
+    guard: OnceLock<Guard>,
 }
 
 /// A record with where and when it was written.
@@ -99,7 +101,18 @@ impl Ledger {
             store,
             head: Mutex::new(None),
             events_total,
+            guard: OnceLock::new(),
         }
+    }
+
+    /// From now on nothing is written unless this record is as it was read: a leader that was
+    /// succeeded changes nothing, whatever it believes. The first that is given counts.
+    pub fn guard_by<T>(&self, kept: &Kept<T>) {
+        let guard = Guard {
+            key: kept.key.clone(),
+            revision: Some(kept.revision),
+        };
+        self.guard.get_or_init(|| guard);
     }
 
     /// The store itself.
@@ -121,6 +134,7 @@ impl Ledger {
 
     /// Carries out a change.
     pub async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        let change = change.guarded(self.guard.get());
         if change.events().is_empty() {
             return match self.store.transact(change.into_txn()).await? {
                 Outcome::Committed(_) => Ok(()),

@@ -39,6 +39,8 @@ reads!(
     AuditRequest,
     ListClaimsRequest,
     ExplainClaimRequest,
+    LeaderRequest,
+    ListCoordinatorsRequest,
 );
 
 changes!(
@@ -75,6 +77,9 @@ changes!(
     DrainNodeRequest: |it| it.node.clone(),
     UndrainNodeRequest: |it| it.node.clone(),
     ConfirmFencedRequest: |it| format!("{} is off", it.node),
+    AddCoordinatorRequest: |it| it.node.clone(),
+    RemoveCoordinatorRequest: |it| it.node.clone(),
+    JoinRequest: |_it| "what makes the caller's machine a coordinator".to_owned(),
 );
 
 fn or<'a>(text: &'a str, empty: &'a str) -> &'a str {

@@ -249,7 +249,7 @@ impl OperatorsService {
     }
 
     /// The node of this name, told with the nearest one if there is none.
-    fn node_of_site(&self, name: &str) -> Result<NodeId, Status> {
+    pub(super) fn node_of_site(&self, name: &str) -> Result<NodeId, Status> {
         let world = self.core.world();
         let nodes = &world.desired.site.nodes;
         match name.parse::<NodeId>() {

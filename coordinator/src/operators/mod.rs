@@ -13,6 +13,7 @@ mod audit_tests;
 mod auth;
 mod backups;
 mod claims;
+mod coordinators;
 mod events;
 mod nodes;
 mod people;

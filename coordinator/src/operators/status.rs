@@ -38,7 +38,7 @@ impl OperatorsService {
             coordinator: core.node.to_string(),
             coordinator_version: crate::VERSION.to_owned(),
             desired: Some(world.desired.id()),
-            epoch: core.epoch,
+            epoch: core.epoch(),
             nodes: world.desired.site.nodes.keys().map(node).collect(),
             last_events: look.events.into_iter().map(event_message).collect(),
             key_ring_version: world.ring.version(),
@@ -47,6 +47,7 @@ impl OperatorsService {
             now_unix_ms: core.clock.unix_ms(),
             claims: Board::of(core, world).await.statuses(),
             backups: super::backups::status(core).await,
+            coordinators: super::coordinators::statuses(core, world),
         })
     }
 

@@ -3,7 +3,9 @@
 //! | key | value |
 //! |---|---|
 //! | `/hamesh/v1/state/site` | [`SiteRecord`](super::SiteRecord): written once |
+//! | `/hamesh/v1/leader` | [`LeaderRecord`](super::LeaderRecord): rewritten twice a second |
 //! | `/hamesh/v1/state/epoch` | [`EpochRecord`](super::EpochRecord) |
+//! | `/hamesh/v1/state/coordinators/NODE` | [`CoordinatorRecord`](super::CoordinatorRecord) |
 //! | `/hamesh/v1/state/desired` | [`DesiredRecord`](super::DesiredRecord) |
 //! | `/hamesh/v1/state/gossip` | [`GossipRecord`](super::GossipRecord) |
 //! | `/hamesh/v1/state/nodes/NODE` | [`NodeRecord`](super::NodeRecord) |
@@ -28,7 +30,11 @@ pub const ALL: &str = "/hamesh/v1/";
 pub const STATE: &str = "/hamesh/v1/state/";
 /// The site's name and incarnation.
 pub const SITE: &str = "/hamesh/v1/state/site";
-/// The newest coordinator's start.
+/// Who leads; not among the state, which is read anew at each change.
+pub const LEADER: &str = "/hamesh/v1/leader";
+/// The coordinators.
+pub const COORDINATORS: &str = "/hamesh/v1/state/coordinators/";
+/// The newest leadership.
 pub const EPOCH: &str = "/hamesh/v1/state/epoch";
 /// The desired state.
 pub const DESIRED: &str = "/hamesh/v1/state/desired";
@@ -64,6 +70,11 @@ pub const AUDIT: &str = "/hamesh/v1/audit/";
 /// The record of an enrolled node.
 pub fn node(node: &NodeId) -> String {
     format!("{NODES}{node}")
+}
+
+/// The record of a coordinator.
+pub fn coordinator(node: &NodeId) -> String {
+    format!("{COORDINATORS}{node}")
 }
 
 /// The record of a claim.

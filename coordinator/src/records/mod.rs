@@ -10,6 +10,7 @@
 mod audit;
 mod backups;
 mod claims;
+mod coordinators;
 pub mod keys;
 mod values;
 
@@ -21,6 +22,7 @@ pub use backups::{BackupKeyRecord, BackupsRecord, FailedBackup, MadeBackup};
 pub use claims::{
     ClaimRecord, ClaimWishesRecord, Drain, LeaseSecretRecord, MoveRecord, MovesRecord,
 };
+pub use coordinators::{CoordinatorPart, CoordinatorRecord, LeaderRecord};
 pub use values::{
     CertificateRecord, DesiredRecord, EpochRecord, EventHead, EventRecord, GossipRecord,
     NodeRecord, OperatorAccess, OperatorRecord, ReEnrolWindow, Revocation, RotationPhase,

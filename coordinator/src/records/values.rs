@@ -17,10 +17,10 @@ pub struct SiteRecord {
     pub created_unix_ms: u64,
 }
 
-/// The newest start of a coordinator.
+/// The newest leadership. Written once in each, so that its writes can be guarded by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochRecord {
-    /// Rises by one with each start.
+    /// Rises by one with each leadership.
     pub epoch: u64,
     /// The node that minted it.
     pub coordinator: String,

@@ -15,7 +15,15 @@ pub(super) fn text(core: &Core) -> String {
         .desired_generation
         .set(integer(world.desired.record.generation));
     metrics.key_ring_version.set(integer(world.ring.version()));
-    metrics.epoch.set(integer(core.epoch));
+    metrics.leader.epoch.set(integer(core.epoch()));
+    metrics
+        .leader
+        .leading
+        .set(i64::from(core.leadership.leads()));
+    metrics
+        .leader
+        .coordinators
+        .set(integer(world.coordinators.len() as u64));
 
     // Nodes come and go: what is not in the site any more must not be shown for ever.
     metrics.node_state.reset();

@@ -28,8 +28,9 @@ pub(super) fn serve(
         own: Principal::Coordinator(core.node.clone()),
         epoch: Epoch {
             incarnation: core.world().desired.record.incarnation,
-            term: core.epoch,
+            term: core.epoch(),
         },
+        standing: core.leadership.standing(),
         clock: core.clock.clone(),
         metrics: core.metrics.leases.clone(),
         waker: core.claims.waker(),
@@ -53,9 +54,18 @@ pub(super) fn serve(
             Err(_) => tracing::error!("the grantors' thread panicked; the process must restart"),
         }
     });
+    loops.spawn(wake_to_lead(Arc::clone(core)));
     loops.spawn(keeper::keep(Arc::clone(core), served.to_write));
     loops.spawn(chronicle::write(Arc::clone(core), served.notes));
     loops.spawn(reports::watch(Arc::clone(core)));
     loops.spawn(gauges::keep(Arc::clone(core)));
     Ok(address)
+}
+
+/// Wakes the thread whenever its leadership lasts for longer. Runs for ever.
+async fn wake_to_lead(core: Arc<Core>) {
+    let (mut standing, waker) = (core.leadership.standing(), core.claims.waker());
+    while standing.changed().await.is_ok() {
+        waker.wake();
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hamesh_proto::tls::{
     Alpn, ClientAuth, HandshakeLimits, Incoming, ListenerCounters, grpc_server, incoming,
@@ -10,11 +12,13 @@ use hamesh_proto::tls::{
 };
 use hamesh_proto::v1::agents_server::AgentsServer;
 use hamesh_proto::v1::claims_server::ClaimsServer;
+use hamesh_proto::v1::coordinators_server::CoordinatorsServer;
 use hamesh_proto::v1::enrolment_server::EnrolmentServer;
 use hamesh_proto::v1::operators_server::OperatorsServer;
 use hamesh_proto::{metrics_http, ports};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::expose;
 use crate::agents::AgentsService;
@@ -29,6 +33,9 @@ const MAX_ENROLMENT_BYTES: usize = 64 * 1024;
 /// The largest message of a member: a view of 200 peers with their facts, twice over.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// How long a leadership that is over may take to let go of its ports.
+const LET_GO: Duration = Duration::from_secs(2);
+
 /// The listening sockets.
 #[derive(Debug)]
 pub struct Listeners {
@@ -40,6 +47,13 @@ pub struct Listeners {
     pub metrics: TcpListener,
     /// For lease datagrams.
     pub leases: UdpSocket,
+}
+
+/// The ports of a coordinator that does not lead.
+pub(super) struct Twins {
+    pub api: TcpListener,
+    pub enrolment: TcpListener,
+    pub metrics: TcpListener,
 }
 
 /// A port cannot be listened on.
@@ -60,6 +74,21 @@ pub(super) struct Served {
 impl Listeners {
     /// On the ports of the contract; on every address if none is given.
     pub async fn on_ports(listen: Option<IpAddr>) -> Result<Self, ListenError> {
+        let begun = Instant::now();
+        loop {
+            match Self::at_once(listen).await {
+                Err(error)
+                    if error.source.kind() == io::ErrorKind::AddrInUse
+                        && begun.elapsed() < LET_GO =>
+                {
+                    tokio::time::sleep(LET_GO / 40).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn at_once(listen: Option<IpAddr>) -> Result<Self, ListenError> {
         Ok(Self {
             api: bind(listen, ports::API).await?,
             enrolment: bind(listen, ports::ENROLMENT).await?,
@@ -67,6 +96,28 @@ impl Listeners {
             leases: bind_udp(listen, ports::COORDINATOR_LEASES)?,
         })
     }
+
+    /// The same ports once more, for who serves them meanwhile.
+    pub(super) fn twins(&self) -> Result<Twins, ListenError> {
+        Ok(Twins {
+            api: twin(&self.api)?,
+            enrolment: twin(&self.enrolment)?,
+            metrics: twin(&self.metrics)?,
+        })
+    }
+}
+
+/// Another descriptor of a listening socket: what waits to be accepted waits for both.
+fn twin(listener: &TcpListener) -> Result<TcpListener, ListenError> {
+    let twin = || {
+        let descriptor = listener.as_fd().try_clone_to_owned()?;
+        TcpListener::from_std(descriptor.into())
+    };
+    let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    twin().map_err(|source| ListenError {
+        address: listener.local_addr().unwrap_or(unknown),
+        source,
+    })
 }
 
 /// On `::`, which takes IPv4 as well, or on `0.0.0.0` where there is no IPv6.
@@ -129,21 +180,40 @@ fn open(
     ))
 }
 
+/// The API's port, whoever answers behind it.
+pub(super) fn open_api(
+    core: &Core,
+    listener: TcpListener,
+) -> Result<(Served, Incoming), ListenError> {
+    let tls = (ClientAuth::Required, Alpn::H2, HandshakeLimits::default());
+    open(core, "api", listener, tls)
+}
+
+/// The port for enrolment, whoever answers behind it.
+pub(super) fn open_enrolment(
+    core: &Core,
+    listener: TcpListener,
+) -> Result<(Served, Incoming), ListenError> {
+    let tls = (ClientAuth::None, Alpn::H2, HandshakeLimits::for_strangers());
+    open(core, "enrolment", listener, tls)
+}
+
 pub(super) fn serve_api(
     core: &Arc<Core>,
     listener: TcpListener,
     operators: Vec<Kept<OperatorRecord>>,
     servers: &mut JoinSet<()>,
 ) -> Result<Served, ListenError> {
-    let tls = (ClientAuth::Required, Alpn::H2, HandshakeLimits::default());
-    let (served, accepted) = open(core, "api", listener, tls)?;
+    let (served, accepted) = open_api(core, listener)?;
     let agents = AgentsServer::new(AgentsService::new(Arc::clone(core)));
     let service = Arc::new(OperatorsService::new(Arc::clone(core), operators));
     let claims = ClaimsServer::from_arc(Arc::clone(&service));
+    let coordinators = CoordinatorsServer::from_arc(Arc::clone(&service));
     let operators = OperatorsServer::from_arc(service);
     let router = grpc_server()
         .add_service(agents.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(claims.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(coordinators.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(operators.max_decoding_message_size(MAX_MESSAGE_BYTES));
     let core = Arc::clone(core);
     servers.spawn(async move {
@@ -162,8 +232,7 @@ pub(super) fn serve_enrolment(
     listener: TcpListener,
     servers: &mut JoinSet<()>,
 ) -> Result<Served, ListenError> {
-    let tls = (ClientAuth::None, Alpn::H2, HandshakeLimits::for_strangers());
-    let (served, accepted) = open(core, "enrolment", listener, tls)?;
+    let (served, accepted) = open_enrolment(core, listener)?;
     let service = EnrolmentServer::new(EnrolmentService::new(Arc::clone(core)));
     let router =
         stranger_server().add_service(service.max_decoding_message_size(MAX_ENROLMENT_BYTES));

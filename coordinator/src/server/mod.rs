@@ -1,8 +1,9 @@
 //! Builds a coordinator from its files and its store, and runs it.
 //!
 //! Guarantees: nothing is served before the store was read; an empty store is filled from
-//! `bootstrap.json` once and never again; each start has an epoch of its own; when asked to stop,
-//! long streams are ended, calls in progress finish, and nothing is accepted any more.
+//! `bootstrap.json` once and never again; only who leads serves more than where the leader is, and
+//! each leadership has an epoch of its own; when asked to stop, long streams are ended, calls in
+//! progress finish, and nothing is accepted any more.
 
 mod expose;
 mod grantors;
@@ -10,6 +11,7 @@ mod health;
 mod listeners;
 mod renewal;
 mod restore;
+mod standby;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -60,6 +62,11 @@ impl Parts {
     /// certificates first, so that it gets in however long it was off.
     pub async fn on_this_machine(dirs: Dirs) -> Result<Self, StartError> {
         let config = Config::load(&dirs)?;
+        if dirs.outdated().exists() {
+            return Err(StartError::Outdated {
+                path: dirs.outdated(),
+            });
+        }
         let clock = Clock::system();
         let store_expires_unix_ms = renewal::renew_store(&dirs, config.address, &clock)?;
         let tls = dirs.store_tls();
@@ -100,8 +107,8 @@ pub struct Running {
     pub leases: SocketAddr,
     /// End when told to stop.
     servers: JoinSet<()>,
-    /// Run for ever; dropped with this.
-    _loops: JoinSet<()>,
+    /// Run for ever, and end with this.
+    loops: JoinSet<()>,
 }
 
 impl Running {
@@ -114,28 +121,28 @@ impl Running {
     pub async fn stop(mut self) {
         self.core.stopping.send_replace(true);
         self.core.claims.stop().await;
+        self.core.leadership.resign().await;
         let drained = async { while self.servers.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::info!("some calls were still running after {DRAIN:?}, they are cut off");
         }
+        self.servers.shutdown().await;
+        self.loops.shutdown().await;
     }
 }
 
-/// Starts a coordinator. Waits for the store for as long as it takes.
+/// Starts a coordinator. Waits for the store, and until it leads, for as long as it takes.
 pub async fn start(parts: Parts) -> Result<Running, StartError> {
-    let (core, served) = start::core(&parts).await?;
+    let (core, served, elector) = start::core(&parts).await?;
     let core = Arc::new(core);
-    let operators = core.ledger.list(keys::OPERATORS).await?;
     let mut loops = JoinSet::new();
+    loops.spawn(elector.run());
     loops.spawn(crate::world::follow(
         Arc::clone(&core.ledger),
         core.seal.clone(),
         core.world.clone(),
     ));
-    loops.spawn(crate::watcher::judge(Arc::clone(&core)));
-    loops.spawn(crate::rotation::drive(Arc::clone(&core)));
     loops.spawn(health::watch(Arc::clone(&core)));
-    loops.spawn(crate::backup::schedule::run(Arc::clone(&core)));
     loops.spawn(renewal::follow_revocations(Arc::clone(&core)));
     let renewals = renewal::Renewals {
         core: Arc::clone(&core),
@@ -144,6 +151,14 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         etcd: parts.etcd,
     };
     loops.spawn(renewals.run());
+    let term = standby::until_leading(&core, &parts.listeners).await?;
+    start::lead(&core, term).await?;
+    let operators = core.ledger.list(keys::OPERATORS).await?;
+    loops.spawn(start::mind_the_others(Arc::clone(&core)));
+    loops.spawn(crate::joining::settle(Arc::clone(&core)));
+    loops.spawn(crate::watcher::judge(Arc::clone(&core)));
+    loops.spawn(crate::rotation::drive(Arc::clone(&core)));
+    loops.spawn(crate::backup::schedule::run(Arc::clone(&core)));
     let Listeners {
         api,
         enrolment,
@@ -163,6 +178,6 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         metrics,
         leases,
         servers,
-        _loops: loops,
+        loops,
     })
 }

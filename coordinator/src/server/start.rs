@@ -1,7 +1,7 @@
 //! From files and an answering store to the shared parts.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hamesh_proto::ca::CertificateAuthority;
@@ -18,13 +18,14 @@ use crate::claims::{Claims, Served};
 use crate::config::{ConfigError, Dirs, read};
 use crate::core::Core;
 use crate::init::Bootstrap;
+use crate::leadership::{self, Elector};
 use crate::ledger::{Change, CommitError, EventKind, Kept, Ledger, ReadError};
 use crate::metrics::Metrics;
 use crate::notify::notify;
-use crate::records::{EpochRecord, SiteRecord, keys};
+use crate::records::{CoordinatorPart, CoordinatorRecord, EpochRecord, SiteRecord, keys};
 use crate::rotation::{self, Progress};
 use crate::sessions::Sessions;
-use crate::store::{MeteredStore, StoreError};
+use crate::store::{Membership, MeteredStore, StoreError};
 use crate::world::{World, WorldError};
 
 /// The pause between two attempts to reach the store.
@@ -60,6 +61,17 @@ pub enum StartError {
     /// The grantors' thread.
     #[error("the grantors' thread cannot start: {0}; is the machine out of descriptors?")]
     Thread(std::io::Error),
+    /// The number of this machine.
+    #[error("the file `instance` cannot be used: {0}; it must belong to the user `hamesh`")]
+    Instance(std::io::Error),
+    /// The site was restored elsewhere.
+    #[error(
+        "this coordinator stopped for good, for its site was restored elsewhere; {path} tells more"
+    )]
+    Outdated {
+        /// The note of that.
+        path: std::path::PathBuf,
+    },
     /// The store is empty, and there is nothing to fill it with.
     #[error(
         "the store is empty, but this coordinator is not new ({path} is missing); restore the \
@@ -83,7 +95,7 @@ pub enum StartError {
 }
 
 /// The shared parts, read and renewed.
-pub(super) async fn core(parts: &Parts) -> Result<(Core, Served), StartError> {
+pub(super) async fn core(parts: &Parts) -> Result<(Core, Served, Elector), StartError> {
     let metrics = Metrics::new();
     let store = MeteredStore::new(
         Arc::clone(&parts.store),
@@ -96,20 +108,25 @@ pub(super) async fn core(parts: &Parts) -> Result<(Core, Served), StartError> {
     answering(&ledger).await;
     let actor = format!("coordinator/{}", parts.config.node);
     import(parts, &ledger, &seal, &actor).await?;
-    let epoch = mint_epoch(parts, &ledger, &actor).await?;
     let world = World::read(ledger.store().as_ref(), &seal).await?;
     let identity = identity(parts, &authority, &world)?;
     let change = Change::new(actor, parts.clock.unix_ms());
     let secret = LeaseSecret::load(&ledger, &seal, change).await?;
     let (claims, served) = Claims::new(secret).map_err(StartError::Thread)?;
+    let instance = leadership::instance(&parts.dirs.instance()).map_err(StartError::Instance)?;
+    let (node, clock) = (parts.config.node.clone(), parts.clock.clone());
+    let (elector, leadership) = Elector::new(Arc::clone(&ledger), clock, node, instance);
     let core = Core {
         site: parts.config.site.clone(),
         node: parts.config.node.clone(),
-        epoch,
+        term: OnceLock::new(),
+        leadership,
         clock: parts.clock.clone(),
         ledger,
         authority,
         live: LiveCredentials::new(identity),
+        dirs: parts.dirs.clone(),
+        members: parts.etcd.clone().map(|etcd| etcd as Arc<dyn Membership>),
         store_expires_unix_ms: parts.store_expires_unix_ms.into(),
         seal,
         metrics,
@@ -118,9 +135,56 @@ pub(super) async fn core(parts: &Parts) -> Result<(Core, Served), StartError> {
         world: watch::channel(Arc::new(world)).0,
         verdicts: watch::channel(Arc::new(BTreeMap::new())).0,
         rotation: watch::channel(Progress::unknown()).0,
+        outdated: watch::channel(false).0,
         stopping: watch::channel(false).0,
     };
-    Ok((core, served))
+    Ok((core, served, elector))
+}
+
+/// This coordinator leads from now on: what it writes passes only as long as nobody succeeded it,
+/// and what it knows is read anew.
+pub(super) async fn lead(core: &Core, term: u64) -> Result<(), StartError> {
+    let kept: Option<Kept<EpochRecord>> = core.ledger.read(keys::EPOCH).await?;
+    if let Some(kept) = kept.filter(|kept| kept.value.epoch == term) {
+        core.ledger.guard_by(&kept);
+    }
+    core.term.get_or_init(|| term);
+    let key = keys::coordinator(&core.node);
+    let own: Option<Kept<CoordinatorRecord>> = core.ledger.read(&key).await?;
+    if own.is_none() {
+        let record = CoordinatorRecord {
+            part: CoordinatorPart::Member,
+            added_unix_ms: core.clock.unix_ms(),
+            added_by: core.path(),
+        };
+        let change = core.own_change().create(&key, &record);
+        match core.ledger.commit(change).await {
+            // A conflict: it was succeeded already, and will hear of it.
+            Ok(()) | Err(CommitError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let world = World::read(core.ledger.store().as_ref(), &core.seal).await?;
+    core.leadership.alone(alone(core, &world));
+    core.world.send_replace(Arc::new(world));
+    Ok(())
+}
+
+/// Keeps it known whether there are other coordinators. Runs for ever.
+pub(super) async fn mind_the_others(core: Arc<Core>) {
+    let mut world = core.world.subscribe();
+    loop {
+        let alone = alone(&core, &world.borrow_and_update());
+        core.leadership.alone(alone);
+        if world.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether nobody else can lead.
+fn alone(core: &Core, world: &World) -> bool {
+    world.coordinators.keys().all(|node| *node == core.node)
 }
 
 fn seal_key(dirs: &Dirs) -> Result<SealKey, ConfigError> {
@@ -260,34 +324,4 @@ async fn import(
         }
     }
     Ok(())
-}
-
-async fn mint_epoch(parts: &Parts, ledger: &Ledger, actor: &str) -> Result<u64, StartError> {
-    loop {
-        let kept: Option<Kept<EpochRecord>> = ledger.read(keys::EPOCH).await?;
-        let epoch = kept.as_ref().map_or(0, |kept| kept.value.epoch) + 1;
-        let started_unix_ms = parts.clock.unix_ms();
-        let coordinator = parts.config.node.to_string();
-        let text = format!(
-            "{coordinator} starts, epoch {epoch}, version {}",
-            crate::VERSION
-        );
-        let record = EpochRecord {
-            epoch,
-            coordinator,
-            started_unix_ms,
-        };
-        let change = Change::new(actor, started_unix_ms)
-            .put(keys::EPOCH, kept.as_ref(), &record)
-            .event(
-                EventKind::CoordinatorStarted,
-                Some(&parts.config.node),
-                text,
-            );
-        match ledger.commit(change).await {
-            Ok(()) => return Ok(epoch),
-            Err(CommitError::Conflict) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

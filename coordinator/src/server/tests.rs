@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hamesh_proto::credentials::PrivateKey;
+use hamesh_proto::credentials::{LiveCredentials, PrivateKey};
+use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::metrics_http::{fetch_tls, promtool_complaints};
 use hamesh_proto::tls::{self, Alpn, Expect};
 use hamesh_proto::v1;
@@ -13,6 +14,8 @@ use tokio::net::TcpStream;
 use super::{Listeners, Parts, StartError, start};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ledger::{CommitError, Kept, Ledger};
+use crate::records::{EpochRecord, LeaderRecord, keys};
 use crate::store::MemoryStore;
 use crate::testing::TestSite;
 
@@ -65,6 +68,136 @@ async fn a_coordinator_that_slept_past_its_expiry_starts_with_a_new_identity() {
         .advance(hamesh_proto::ca::NODE_VALID - Duration::from_secs(600));
     let site = site.restart().await;
     assert_ne!(site.running.core.live.current().serial(), before);
+}
+
+#[tokio::test]
+async fn a_second_coordinator_points_to_the_leader_and_leads_when_that_one_stops() {
+    let site = TestSite::start().await;
+    site.running.core.leadership.has_company();
+    let (api, leads) = site.second("node-1").await;
+    let (mut before, mut after) = (
+        site.coordinators(api, &site.admin),
+        site.coordinators(api, &site.admin),
+    );
+    let answer = before.leader(v1::LeaderRequest {}).await;
+    let status = answer.expect_err("it stands by");
+    let Some(Elsewhere::At(leader)) = Elsewhere::of(&status) else {
+        panic!("{status:?}")
+    };
+    assert_eq!(leader.node.as_str(), "control-1");
+    site.running.stop().await;
+    let running = tokio::time::timeout(crate::testing::GENEROUS, leads).await;
+    let running = running.expect("it leads soon").expect("it starts");
+    assert_eq!(running.core.epoch(), 2);
+    let answer = after.leader(v1::LeaderRequest {}).await.expect("it leads");
+    assert_eq!(answer.into_inner().node, "node-1");
+}
+
+#[tokio::test]
+async fn a_leader_that_was_succeeded_changes_nothing_and_hears_of_it() {
+    let site = TestSite::start().await;
+    let core = Arc::clone(&site.running.core);
+    let epoch: Kept<EpochRecord> = core
+        .ledger
+        .read(keys::EPOCH)
+        .await
+        .expect("read")
+        .expect("kept");
+    let leader: Kept<LeaderRecord> = core
+        .ledger
+        .read(keys::LEADER)
+        .await
+        .expect("read")
+        .expect("kept");
+    let successor = LeaderRecord {
+        term: 2,
+        node: "node-1".to_owned(),
+        instance: 7,
+        run: 7,
+        beat: 0,
+        resigned: false,
+    };
+    let later = EpochRecord {
+        epoch: 2,
+        ..epoch.value.clone()
+    };
+    // As another process would, whose writes this one's guard does not touch.
+    let others = Ledger::new(Arc::clone(core.ledger.store()), core.metrics.events.clone());
+    let mut change = core.own_change().replace(&epoch, &later);
+    // The leader rewrites its record twice a second: it is read until the change meets it.
+    let mut kept = leader;
+    while others
+        .commit(change.replace(&kept, &successor))
+        .await
+        .is_err()
+    {
+        kept = others
+            .read(keys::LEADER)
+            .await
+            .expect("read")
+            .expect("kept");
+        change = core.own_change().replace(&epoch, &later);
+    }
+    let refused = core
+        .ledger
+        .commit(core.own_change().create("/hamesh/v1/x", &later))
+        .await;
+    assert_eq!(refused, Err(CommitError::Conflict));
+    let deposed = core.leadership.deposed();
+    tokio::time::timeout(crate::testing::GENEROUS, deposed)
+        .await
+        .expect("it hears of it");
+    assert!(!core.leadership.leads());
+}
+
+#[tokio::test]
+async fn a_machine_joins_only_by_its_agents_identity_after_an_admin_added_it() {
+    let site = TestSite::start().await;
+    let yaml = crate::testing::YAML.replace("[control-1]", "[control-1, node-1]");
+    let base = site.status().await.desired;
+    let applied = v1::ApplySiteRequest { yaml, base };
+    site.admin().apply_site(applied).await.expect("applied");
+    let (agent, other) = (site.enrol("node-1").await, site.enrol("node-2").await);
+    let api = site.running.api;
+    let join = |who: &LiveCredentials| {
+        let mut client = site.coordinators(api, who);
+        async move { client.join(v1::JoinRequest {}).await }
+    };
+    let refused = join(&agent).await.expect_err("nobody added it");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    let mut admin = site.coordinators(api, &site.admin);
+    let add = |node: &str| v1::AddCoordinatorRequest {
+        node: node.to_owned(),
+    };
+    let unnamed = admin
+        .add(add("node-2"))
+        .await
+        .expect_err("not in the document");
+    assert_eq!(unnamed.code(), tonic::Code::FailedPrecondition);
+    admin.add(add("node-1")).await.expect("added");
+    assert!(join(&other).await.is_err());
+    let answer = join(&agent).await.expect("it may join").into_inner();
+    assert!(answer.ca_pem.contains("PRIVATE KEY"));
+    assert_eq!(answer.store_members, "node-1=https://192.168.56.41:7449");
+    site.until("a member", |status| {
+        let member = v1::CoordinatorPart::Member;
+        status.coordinators.len() == 2 && status.coordinators.iter().all(|it| it.part() == member)
+    })
+    .await;
+    assert!(join(&agent).await.is_err(), "what was given is given once");
+    let removal = v1::RemoveCoordinatorRequest {
+        node: "node-1".to_owned(),
+    };
+    let removed = admin.remove(removal).await.expect("removed").into_inner();
+    assert!(removed.changed);
+    let mut session = site.session(&agent).await;
+    loop {
+        let next = session.next().await.expect("the session goes on");
+        if let v1::coordinator_message::Kind::Coordinate(told) = next {
+            assert!(!told.wanted);
+            break;
+        }
+    }
 }
 
 async fn metrics(site: &TestSite) -> String {

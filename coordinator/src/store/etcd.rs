@@ -93,6 +93,10 @@ impl EtcdStore {
         Ok(())
     }
 
+    pub(super) fn channel(&self) -> Channel {
+        self.link.channel()
+    }
+
     fn kv(&self) -> pb::kv_client::KvClient<Channel> {
         pb::kv_client::KvClient::new(self.link.channel())
     }
@@ -215,12 +219,12 @@ impl Store for EtcdStore {
 
 /// Whether a call that was sent twice would do harm.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     Read,
     Write,
 }
 
-async fn retried<T, F>(effect: Effect, call: impl Fn() -> F) -> Result<T, StoreError>
+pub(super) async fn retried<T, F>(effect: Effect, call: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 {
@@ -311,7 +315,7 @@ pub(super) fn words(status: &tonic::Status) -> String {
     }
 }
 
-fn bounded<T>(message: T) -> tonic::Request<T> {
+pub(super) fn bounded<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(ATTEMPT);
     request

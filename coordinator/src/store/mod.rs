@@ -12,6 +12,7 @@
 
 mod etcd;
 mod etcd_watch;
+mod members;
 mod memory;
 mod metered;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 pub use etcd::{EtcdStore, StoreFiles};
+pub use members::{Membership, StoreMember};
 pub use memory::MemoryStore;
 pub use metered::MeteredStore;
 

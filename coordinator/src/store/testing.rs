@@ -96,6 +96,7 @@ fn spawn(directory: &Path, client: u16, peer: u16) -> Child {
         cluster: "test".to_owned(),
         client: (Ipv4Addr::LOCALHOST, client).into(),
         peer: (Ipv4Addr::LOCALHOST, peer).into(),
+        joins: None,
     });
     let log = std::fs::OpenOptions::new()
         .create(true)

@@ -65,12 +65,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// What sites use: a leader that is lost is replaced after 2.6 s at the latest, and one request
-    /// of two may be lost.
+    /// What sites use: a leader that is lost is replaced after 2.3 s at the latest, and a request
+    /// may go unanswered while the store elects a leader of its own.
     pub const SITE: Self = Self {
-        ttl: Duration::from_millis(2500),
-        renew_every: Duration::from_millis(1000),
-        look_every: Duration::from_millis(250),
+        ttl: Duration::from_millis(2000),
+        renew_every: Duration::from_millis(500),
+        look_every: Duration::from_millis(200),
     };
 }
 

@@ -26,7 +26,7 @@ use crate::ca::Fingerprint;
 use crate::credentials::LiveCredentials;
 
 /// For the TCP connection, the handshake and the first byte together.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// Why there is no connection. Nothing was sent beyond the handshake; dialling again is safe.
 #[derive(Debug, thiserror::Error)]

@@ -39,11 +39,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// How often an idle HTTP/2 connection is probed.
-pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(2);
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// How long such a probe may stay unanswered.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long sent bytes may stay unacknowledged: as long as the HTTP/2 probe and its timeout.
-pub const USER_TIMEOUT: Duration = Duration::from_secs(6);
+pub const USER_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// Small messages leave at once, and a peer that vanished is noticed.
 fn tune(stream: &TcpStream) -> io::Result<()> {

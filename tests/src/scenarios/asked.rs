@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
-use crate::vip::arp::Question;
+use crate::vip::arp::{EVERY, Question};
 use crate::vip::listener;
 
 /// Questions in a row that may go unanswered where the address is to answer throughout: a second's.
@@ -85,6 +85,13 @@ pub(super) fn by_one_throughout(questions: &[Question]) -> Result<()> {
         "{longest} questions in a row went unanswered"
     );
     Ok(())
+}
+
+/// For how long nobody answered, at the longest.
+pub(super) fn longest_silence(questions: &[Question]) -> Duration {
+    let silences = questions.split(|it| !it.answers.is_empty());
+    let longest = silences.map(<[Question]>::len).max().unwrap_or_default();
+    EVERY * u32::try_from(longest).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -194,19 +194,19 @@ fn stays(site: &Site, holder: &str, other: &str) -> Result<()> {
     throughout("it stays where it is", WATCH, || held_by(site, holder))
 }
 
-fn settled(site: &Site) -> Result<(&'static str, &'static str)> {
+pub(super) fn settled(site: &Site) -> Result<(&'static str, &'static str)> {
     EDGE.settled(site)
 }
 
-fn until_held_by(site: &Site, node: &str) -> Result<()> {
+pub(super) fn until_held_by(site: &Site, node: &str) -> Result<()> {
     EDGE.until_held_by(site, node)
 }
 
-fn held_by(site: &Site, node: &str) -> Result<()> {
+pub(super) fn held_by(site: &Site, node: &str) -> Result<()> {
     EDGE.held_by(site, node)
 }
 
-fn one_answers(site: &Site) -> Result<()> {
+pub(super) fn one_answers(site: &Site) -> Result<()> {
     EDGE.one_answers(site)
 }
 

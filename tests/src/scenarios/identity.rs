@@ -228,8 +228,12 @@ fn try_enrol(site: &Site, machine: &str, token: &str, name: &str) -> Result<Answ
 
 /// Gives a node a new identity with a new token.
 pub fn enrol_anew(site: &Site, node: &str) -> Result<()> {
+    enrol_anew_at(site, node, &address(site, COORDINATOR)?)
+}
+
+/// The same, asking the coordinator at this address.
+pub(super) fn enrol_anew_at(site: &Site, node: &str, address: &str) -> Result<()> {
     let new = token(site, node, "1h")?;
-    let address = address(site, COORDINATOR)?;
     let script = format!(
         "systemctl stop hamesh-agent; hamesh-agent enroll --replace --coordinator {address}:7444 \
          --token '{}' --node {node}",

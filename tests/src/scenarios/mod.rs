@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`membership`] | who is there: deaths, returns, cuts, losses |
 //! | [`coordinator`] | the coordinator and its store, restarted, killed and gone |
+//! | [`leaders`] | three coordinators, and what becomes of the leader |
 //! | [`claims`] | who holds the virtual addresses, whatever breaks |
 //! | [`moves`] | claims as operators see and move them |
 //! | [`identity`] | who may come in, and who no longer |
@@ -26,6 +27,7 @@ pub mod hostile;
 pub mod identity;
 pub mod kernels;
 pub mod lab;
+pub mod leaders;
 pub mod membership;
 pub mod moves;
 pub mod observe;
@@ -179,6 +181,33 @@ pub const ALL: &[Scenario] = &[
         "break glass opens a claim without a coordinator",
         claims::break_glass,
     ),
+    on_whole("coordinators are added from one to three", leaders::added),
+    on_whole("a killed leader moves no address", leaders::killed),
+    on_whole("a leader without power is succeeded", leaders::powered_off),
+    on_whole("a stopped leader grants nothing", leaders::stopped),
+    on_whole("a frozen leader stands by once thawed", leaders::frozen),
+    on_whole("a leader cut off is succeeded", leaders::cut_off),
+    on_whole(
+        "a leader cut from one holder makes no second one",
+        leaders::cut_from_a_holder,
+    ),
+    on_whole(
+        "two of three coordinators lost move nothing",
+        leaders::two_lost,
+    ),
+    on_whole(
+        "all coordinators killed at once move nothing",
+        leaders::all_killed,
+    ),
+    on_whole(
+        "a standby's word brings a new node to the leader",
+        leaders::enrolled_by_a_standby,
+    ),
+    on_whole(
+        "a blank machine replaces a lost coordinator",
+        leaders::replaced,
+    ),
+    on_whole("coordinators are removed down to one", leaders::removed),
     on_whole(
         "every error of a document is told with its line",
         desired::bad_documents,
@@ -356,10 +385,8 @@ impl World {
         }
         let before = Traces::look()?;
         ground.up(&lab).context("the site does not come up")?;
-        Ok(World {
-            site: Site::of(lab)?,
-            before,
-        })
+        let site = Site::of(lab)?;
+        Ok(World { site, before })
     }
 
     /// Tries one scenario; an error carries what the site looked like.

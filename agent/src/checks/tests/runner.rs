@@ -40,6 +40,7 @@ fn assignment(checks: Vec<Check>) -> Option<Arc<Assignment>> {
         coordinators: vec![],
         revoked_serials: [].into(),
         claims: vec![claim],
+        proof: vec![],
     }))
 }
 

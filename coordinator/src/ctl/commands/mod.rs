@@ -4,6 +4,7 @@ mod access;
 mod backup;
 mod claims;
 mod context;
+mod coordinators;
 mod generate;
 mod gossip;
 mod init;
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Operator(command) => access::operator(&session, command).await,
         Command::Gossip(command) => gossip::run(&session, &command).await,
         Command::Backup(options) => backup::run(&session, options).await,
+        Command::Coordinator(command) => coordinators::run(&session, command).await,
         Command::Context(command) => context::run(&session, command),
         Command::Restore(options) => restore::run(&session, options).await,
         Command::Init(options) => init::run(&session, options).await,

@@ -99,7 +99,7 @@ async fn follow(session: &Session, first: Link, last: u32) -> Result<(), Failure
         tokio::time::sleep(TRY_AGAIN).await;
         link = match session.link().await {
             Ok(link) => Some(link),
-            Err(Failure::Unreachable { .. }) => None,
+            Err(Failure::Unreachable { .. } | Failure::Leaderless) => None,
             Err(other) => return Err(other),
         };
     }

@@ -169,6 +169,7 @@ pub(super) fn healthy() -> v1::SiteStatus {
     ];
     v1::SiteStatus {
         backups: None,
+        coordinators: Vec::new(),
         claims: vec![
             held("vip/edge", "haproxy-ext-1"),
             held("vip/internal", "haproxy-int-2"),

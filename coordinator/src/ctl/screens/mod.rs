@@ -6,6 +6,7 @@ mod backup;
 #[cfg(test)]
 mod backup_tests;
 mod claims;
+mod coordinators;
 mod events;
 #[cfg(test)]
 mod fixture;
@@ -20,6 +21,7 @@ pub use access::{context, operators, token_created, tokens};
 pub use audit::audit;
 pub use backup::backup;
 pub use claims::{claims, drained, explanation, moved};
+pub use coordinators::coordinators;
 pub use events::{event_line, events};
 pub use node::node;
 pub use nodes::nodes;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::coordinators::in_one_line;
 use super::{claims, events, nodes, size};
 use crate::ctl::failure::plural;
 use crate::ctl::paint::{Look, Tone, clean};
@@ -39,6 +40,10 @@ fn head(status: &StatusView, now: Moment, look: Look) -> String {
         clean(&status.coordinator.version),
         status.epoch,
     );
+    if status.coordinators.len() > 1 {
+        let all = in_one_line(&status.coordinators, look);
+        let _ = writeln!(text, "coordinators {all}");
+    }
     let ca = status
         .ca_expires
         .map_or("unknown".to_owned(), |at| match at.left(now).as_str() {

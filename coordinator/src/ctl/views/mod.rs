@@ -13,6 +13,7 @@ mod access;
 mod audit;
 mod backup;
 mod claims;
+mod coordinators;
 mod node;
 mod plan;
 mod status;
@@ -23,6 +24,7 @@ pub use backup::{BackupOperatorView, BackupView, BackupsView};
 pub use claims::{
     CandidateView, ClaimState, ClaimView, DrainedView, ExplanationView, MoveView, MovedView,
 };
+pub use coordinators::PartView;
 pub use node::{DiskView, HealthView, InterfaceView, NodeView, State};
 pub use plan::{AppliedView, PlanView, RotationView, SiteView, StepView};
 pub use status::{CoordinatorView, Problem, Severity, StatusView, StoreView, problems};

@@ -3,7 +3,7 @@
 use hamesh_proto::v1;
 use serde::Serialize;
 
-use super::{BackupsView, ClaimView, EventView, GenerationView, NodeView, State};
+use super::{BackupsView, ClaimView, EventView, GenerationView, NodeView, PartView, State};
 use crate::ctl::time::{Moment, span};
 
 /// The whole site.
@@ -13,6 +13,8 @@ pub struct StatusView {
     pub site: String,
     /// Who answers.
     pub coordinator: CoordinatorView,
+    /// Every coordinator of the site.
+    pub coordinators: Vec<PartView>,
     /// The coordinator's clock.
     pub now: Moment,
     /// The desired state.
@@ -95,6 +97,11 @@ impl From<v1::SiteStatus> for StatusView {
                 node: status.coordinator,
                 version: status.coordinator_version,
             },
+            coordinators: status
+                .coordinators
+                .into_iter()
+                .map(PartView::from)
+                .collect(),
             now: Moment::of(status.now_unix_ms).unwrap_or_else(Moment::now),
             desired: status.desired.map(GenerationView::from),
             epoch: status.epoch,
