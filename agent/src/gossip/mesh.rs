@@ -31,9 +31,9 @@ use crate::assignment::Assignment;
 use crate::metrics::Metrics;
 
 /// How often a node gossips with three others.
-pub const INTERVAL: Duration = Duration::from_millis(200);
+pub const INTERVAL: Duration = Duration::from_millis(250);
 /// A peer is suspected when it was silent for this many of its usual intervals.
-pub const PHI_THRESHOLD: f64 = 6.0;
+pub const PHI_THRESHOLD: f64 = 5.0;
 /// How many intervals count as usual.
 const SAMPLES: usize = 200;
 /// How long a dead identity (an earlier run of a peer) is remembered.

@@ -231,7 +231,7 @@ impl Grantor {
         if !self.leads(now) {
             return Moment::END;
         }
-        let interval = lease::renewal_interval(self.spec.timing.ttl);
+        let interval = lease::retry_interval(self.spec.timing.ttl);
         let restless = self.tenure.restless() || self.record.change.is_some();
         let soon = (restless || self.eviction.is_some()).then(|| now.plus(interval));
         [self.tenure.ends(), soon]

@@ -18,8 +18,12 @@ use serde::{Deserialize, Serialize};
 use crate::rules::{Rule, Rules};
 use crate::time::Moment;
 
-/// A holder renews this many times in each time-to-live.
-pub const RENEWALS_PER_TTL: u32 = 7;
+/// Requests that a lease has room for: an unanswered one is followed by another so soon.
+pub const REQUESTS_PER_TTL: u32 = 10;
+/// A holder whose renewals are answered renews this many times in each time-to-live.
+const RENEWALS_PER_TTL: u32 = 4;
+/// Requests in a row that stay unanswered before a coordinator is thought lost.
+const UNANSWERED: u32 = 3;
 /// By how much two machines' clocks may drift apart.
 pub const DRIFT_PERCENT: u32 = 3;
 /// What a grantor adds, beyond drift, to what a holder believes.
@@ -60,16 +64,30 @@ impl Timing {
     }
 }
 
-/// Time between two renewals of a lease of `ttl`.
+/// Time from a renewal that was answered to the next: seven requests still fit behind it, so that
+/// a lease outlives the loss of six in a row, and costs little while nothing is lost.
 #[must_use]
 pub fn renewal_interval(ttl: Duration) -> Duration {
     ttl / RENEWALS_PER_TTL
 }
 
-/// Time between two signs of life of a standby: three of them fall into each time-to-live.
+/// Time from a request that nobody answered yet to the next.
+#[must_use]
+pub fn retry_interval(ttl: Duration) -> Duration {
+    ttl / REQUESTS_PER_TTL
+}
+
+/// Time from a standby's answered sign of life to the next: every other renewal of a holder's.
 #[must_use]
 pub fn standby_interval(ttl: Duration) -> Duration {
     renewal_interval(ttl) * 2
+}
+
+/// Time from the last renewal that was granted until the coordinators are thought lost: nearly half
+/// of the lease is then left.
+#[must_use]
+pub fn lost_after(ttl: Duration) -> Duration {
+    renewal_interval(ttl) + retry_interval(ttl) * UNANSWERED
 }
 
 /// Until when the asker of a request sent at `sent`, whose answer arrives at `now`, may rely on it.

@@ -108,7 +108,7 @@ impl Member {
         match event {
             Event::Tick => {}
             Event::Along => {
-                if self.next_request <= now.plus(self.pause() / 2) {
+                if self.next_request <= now.plus(self.pace() / 2) {
                     self.next_request = now;
                 }
             }
@@ -207,10 +207,11 @@ impl Member {
             }
             Ruling::Freed(_) => self.returned(now),
             Ruling::Refused(why) => {
+                self.calm(sent, now);
                 self.returned(now);
                 out.push(Action::Note(Note::Refused(why)));
             }
-            Ruling::Noted => {}
+            Ruling::Noted => self.calm(sent, now),
         }
     }
 
@@ -312,18 +313,46 @@ impl Member {
             Part::Holding(hold) => Want::Renew(hold.grant()),
             Part::Returning { grant, .. } => Want::GiveBack(*grant),
         };
-        self.next_request = now.plus(self.pause().max(Duration::from_nanos(1)));
+        self.next_request = now.plus(self.patience(now).max(Duration::from_nanos(1)));
         self.request(want, now, out);
         self.free_again(out);
         self.keep_alone(now, out);
     }
 
-    /// Time between two requests.
-    fn pause(&self) -> Duration {
+    /// A coordinator answered what was sent at `sent`: the next request may wait, unless there is
+    /// something to say at once.
+    fn calm(&mut self, sent: Moment, now: Moment) {
+        if self.next_request > now {
+            self.next_request = self.next_request.max(sent.plus(self.pace()));
+        }
+    }
+
+    /// Time between two requests while all are answered.
+    fn pace(&self) -> Duration {
         match &self.part {
-            Part::Standby => lease::standby_interval(self.timing.ttl),
-            Part::Holding(hold) => lease::renewal_interval(hold.ttl()),
-            Part::Returning { .. } => lease::renewal_interval(self.timing.ttl),
+            Part::Standby => lease::standby_interval(self.ttl()),
+            Part::Holding(_) => lease::renewal_interval(self.ttl()),
+            Part::Returning { .. } => lease::retry_interval(self.ttl()),
+        }
+    }
+
+    /// Time until a request that nobody answers is followed by another. A standby that was not
+    /// heard for a whole lease has nothing to lose by the next request.
+    fn patience(&self, now: Moment) -> Duration {
+        let heard = self.answered.map(|at| now.since(at));
+        let unheard = heard.is_none_or(|silence| silence > self.ttl());
+        match &self.part {
+            Part::Standby if unheard => self.pace(),
+            Part::Standby | Part::Holding(_) | Part::Returning { .. } => {
+                lease::retry_interval(self.ttl())
+            }
+        }
+    }
+
+    fn ttl(&self) -> Duration {
+        match &self.part {
+            Part::Holding(hold) => hold.ttl(),
+            Part::Standby | Part::Returning { .. } => self.timing.ttl,
         }
     }
 

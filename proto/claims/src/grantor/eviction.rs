@@ -25,7 +25,7 @@ use crate::rules::{Rule, Rules};
 use crate::time::Moment;
 
 /// More would have run out before their consents came.
-const MOST_OPEN: usize = 2 * lease::RENEWALS_PER_TTL as usize;
+const MOST_OPEN: usize = 2 * lease::REQUESTS_PER_TTL as usize;
 
 /// An eviction that is being prepared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -121,7 +121,7 @@ impl Grantor {
             return;
         }
         let ttl = self.spec.timing.ttl;
-        if eviction.due(lease::renewal_interval(ttl), now) {
+        if eviction.due(lease::retry_interval(ttl), now) {
             self.consents_asked += 1;
             let number = self.consents_asked;
             eviction.ask(number, now);

@@ -23,7 +23,7 @@ impl Grantor {
         self.watch_better(&holder, now);
         let why = self.ought_to_move(&holder, now);
         self.note_kept(&holder, why.is_none(), now, out);
-        let every = lease::renewal_interval(self.spec.timing.ttl);
+        let every = lease::retry_interval(self.spec.timing.ttl);
         let epoch = self.epoch;
         let Some(lease) = self.tenure.lease_mut() else {
             return;
@@ -133,7 +133,7 @@ impl Grantor {
         }
         let meant_for = meant_for.filter(|to| self.why_not(to, now).is_none());
         let to = meant_for.or_else(|| self.best(now, |_| true));
-        let until = now.plus(lease::renewal_interval(self.spec.timing.ttl));
+        let until = now.plus(lease::retry_interval(self.spec.timing.ttl));
         if let Tenure::Vacant(vacancy) = &mut self.tenure {
             vacancy.offered |= to.is_some();
             vacancy.offer = to.clone().map(|to| Offer {

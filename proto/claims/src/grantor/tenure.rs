@@ -1,7 +1,5 @@
 //! Who holds the claim, as far as the grantor knows.
 
-use std::time::Duration;
-
 use super::{Action, Grantor, Note};
 use crate::ids::{GrantId, NodeName};
 use crate::lease;
@@ -131,9 +129,9 @@ impl Grantor {
         }
     }
 
-    /// What acting on suspicion would be: the holder missed three renewals.
+    /// What acting on suspicion would be: a holder would think its coordinators lost.
     fn ends_early(&self, lease: &Lease) -> Option<Moment> {
-        let suspicious: Duration = lease::renewal_interval(self.spec.timing.ttl) * 3;
+        let suspicious = lease::lost_after(self.spec.timing.ttl);
         (!self.rules.keeps(Rule::ActAfterExpiry)).then(|| lease.heard.plus(suspicious))
     }
 

@@ -147,6 +147,7 @@ impl Member {
         // An answer too old to hold by is no coordinator back: the promises are still needed.
         let back = now < until && hold.alone.is_some();
         let released = back.then(|| self.leave_alone(out)).flatten();
+        self.calm(sent, now);
         self.rearm(now, out);
         self.tell_released(released, out);
     }
@@ -257,7 +258,7 @@ impl Member {
         let released = self.leave_alone(out);
         self.request(Want::GiveBack(grant), now, out);
         self.part = Part::Returning { grant, until };
-        self.next_request = now.plus(lease::renewal_interval(self.timing.ttl));
+        self.next_request = now.plus(lease::retry_interval(self.timing.ttl));
         self.tell_released(released, out);
         if !closes_first {
             out.push(Action::Close(why));

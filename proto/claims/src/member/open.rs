@@ -1,16 +1,16 @@
 //! The requests of this run that an answer may still come for.
 //!
-//! Bounded: in one time-to-live a holder sends [`RENEWALS_PER_TTL`] renewals, and an answer to an
-//! older one would come too late; the bound leaves room for requests sent out of turn.
+//! Bounded: in one time-to-live a member sends [`REQUESTS_PER_TTL`] requests at most, and an answer
+//! to an older one would come too late; the bound leaves room for requests sent out of turn.
 
 use std::collections::VecDeque;
 
 use crate::ids::{RequestId, Session};
-use crate::lease::RENEWALS_PER_TTL;
+use crate::lease::REQUESTS_PER_TTL;
 use crate::time::Moment;
 
 /// More would have run out before their answers came.
-const MOST_OPEN: usize = 2 * RENEWALS_PER_TTL as usize;
+const MOST_OPEN: usize = 2 * REQUESTS_PER_TTL as usize;
 
 /// A run that carries on where the last one died numbers from here above what that remembered: it
 /// may have sent more since.

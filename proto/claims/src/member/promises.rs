@@ -4,7 +4,7 @@
 //! when it was asked for; and that promises are released only once the holder relies on a
 //! coordinator's word again.
 //!
-//! The holder begins to ask when three renewals in a row stayed unanswered: more than half of the
+//! The holder begins to ask when three requests in a row stayed unanswered: nearly half of the
 //! lease is then left for the others to answer in. It goes on asking the coordinators; its asks are
 //! numbered together with its requests, so that one release names all asks sent before it.
 //!
@@ -24,8 +24,6 @@ use crate::reason::Dropped;
 use crate::rules::Rule;
 use crate::time::Moment;
 
-/// Renewals in a row that stay unanswered before the others are asked.
-const UNANSWERED: u32 = 3;
 /// How often a release is repeated: a peer that misses it is bound for up to a long promise.
 const RELEASE_REPEATS: u32 = 2;
 
@@ -68,7 +66,7 @@ impl Member {
             return;
         };
         let silence = now.since(hold.heard);
-        if silence < lease::renewal_interval(hold.ttl()) * UNANSWERED {
+        if silence < lease::lost_after(hold.ttl()) {
             return;
         }
         if hold.alone.is_none() {
@@ -95,7 +93,7 @@ impl Member {
         } else {
             hold.ttl()
         };
-        let enough = now.plus(ttl - lease::renewal_interval(ttl));
+        let enough = now.plus(ttl - lease::retry_interval(ttl));
         let fresh = |peer: &NodeName| alone.promises.get(peer).is_some_and(|end| *end > enough);
         let asked: Vec<NodeName> = group
             .promisers(&self.me)

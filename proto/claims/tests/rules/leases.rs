@@ -9,8 +9,8 @@ use crate::duo::{self, Duo, at, granted, ms};
 
 pub fn a_slow_answer_prolongs_beyond_the_grantors_word(rules: Rules) -> bool {
     let mut duo = Duo::held_by_a(rules);
-    let renewal = duo.a_renews(at(1050));
-    let (answer, _) = duo.grantor_hears(renewal, at(1051)).remove(0);
+    let renewal = duo.a_renews(at(1090));
+    let (answer, _) = duo.grantor_hears(renewal, at(1091)).remove(0);
     duo.a_hears(answer, at(1300));
     let bound = duo.grantor_bound();
     duo.a.holds().is_some_and(|(_, until)| until > bound)
@@ -45,13 +45,13 @@ pub fn an_answer_to_a_lapsed_holder_revives_it(rules: Rules) -> bool {
 
 pub fn an_answer_on_its_way_revives_what_was_given_back(rules: Rules) -> bool {
     let mut duo = Duo::held_by_a(rules);
-    let renewal = duo.a_renews(at(1050));
-    let (late, _) = duo.grantor_hears(renewal, at(1051)).remove(0);
-    let gave = duo.a_gives_back(at(1052));
-    let (freed, _) = duo.grantor_hears(gave, at(1053)).remove(0);
-    duo.a_hears(freed, at(1054));
-    let taken = duo.b_acquires(at(1055)).is_some();
-    duo.a_hears(late, at(1056));
+    let renewal = duo.a_renews(at(1090));
+    let (late, _) = duo.grantor_hears(renewal, at(1091)).remove(0);
+    let gave = duo.a_gives_back(at(1092));
+    let (freed, _) = duo.grantor_hears(gave, at(1093)).remove(0);
+    duo.a_hears(freed, at(1094));
+    let taken = duo.b_acquires(at(1095)).is_some();
+    duo.a_hears(late, at(1096));
     taken && duo.a.holds().is_some()
 }
 
@@ -88,7 +88,7 @@ pub fn a_longer_lease_is_granted_before_the_store_knows(rules: Rules) -> bool {
 
 pub fn a_dead_lease_shown_late_earns_a_new_grant(rules: Rules) -> bool {
     let mut duo = Duo::held_by_a(rules);
-    let late = duo.a_renews(at(1050));
+    let late = duo.a_renews(at(1090));
     duo.tick_a(at(1400));
     let taken = duo.b_acquires(at(1500)).is_some();
     duo.new_leader(at(1510), duo.record());
@@ -104,7 +104,7 @@ pub fn a_silent_holder_is_succeeded(rules: Rules) -> bool {
 
 pub fn a_leader_answers_after_its_time(rules: Rules) -> bool {
     let mut duo = Duo::held_by_a(rules);
-    let renewal = duo.a_renews(at(1050));
+    let renewal = duo.a_renews(at(1090));
     let end = duo.leading_until();
     !duo.grantor_hears(renewal, end).is_empty()
 }
@@ -121,8 +121,8 @@ pub fn a_leader_goes_on_beside_a_higher_epoch(rules: Rules) -> bool {
     });
     let out = duo.b_event(Event::FromCoordinator(hint), at(1010));
     duo.grantor_hears(duo::request(out, |_| true), at(1012));
-    let renewal = duo.a_renews(at(1050));
-    !duo.grantor_hears(renewal, at(1051)).is_empty()
+    let renewal = duo.a_renews(at(1090));
+    !duo.grantor_hears(renewal, at(1091)).is_empty()
 }
 
 pub fn a_member_believes_a_leader_that_was_succeeded(rules: Rules) -> bool {

@@ -77,26 +77,32 @@ fn every_rule_prevents_a_harm_that_happens_without_it() {
     }
 }
 
+fn renewals(actions: Vec<Action>) -> usize {
+    let renews = |action: &&Action| matches!(action, Action::Tell(ToCoordinator::Request(_)));
+    actions.iter().filter(renews).count()
+}
+
 #[test]
 fn a_renewal_goes_along_with_another_claims_when_half_of_its_pause_is_over() {
     let mut duo = Duo::held_by_a(Rules::all());
-    let renewals = |actions: Vec<Action>| {
-        let renews = |action: &&Action| matches!(action, Action::Tell(ToCoordinator::Request(_)));
-        actions.iter().filter(renews).count()
-    };
-    assert_eq!(renewals(duo.tick_a(at(1200))), 1);
-    assert_eq!(
-        renewals(duo.a_event(Event::Along, at(1224))),
-        0,
-        "just renewed"
-    );
-    assert_eq!(
-        renewals(duo.a_event(Event::Along, at(1226))),
-        1,
-        "nearly due"
-    );
-    assert_eq!(renewals(duo.tick_a(at(1250))), 0, "it need not renew again");
-    assert_eq!(renewals(duo.tick_a(at(1276))), 1);
+    let along = |duo: &mut Duo, ms| renewals(duo.a_event(Event::Along, at(ms)));
+    assert_eq!(along(&mut duo, 1043), 0, "just renewed");
+    assert_eq!(along(&mut duo, 1044), 1, "nearly due");
+    assert_eq!(renewals(duo.tick_a(at(1078))), 0, "it may be answered yet");
+    assert_eq!(renewals(duo.tick_a(at(1079))), 1);
+}
+
+#[test]
+fn a_renewal_that_nobody_answers_is_followed_sooner_than_one_that_is_answered() {
+    let mut duo = Duo::held_by_a(Rules::all());
+    assert_eq!(renewals(duo.tick_a(at(1087))), 0);
+    duo.a_renews(at(1088));
+    assert_eq!(renewals(duo.tick_a(at(1122))), 0);
+    let renewal = duo.a_renews(at(1123));
+    let (answer, _) = duo.grantor_hears(renewal, at(1124)).remove(0);
+    duo.a_hears(answer, at(1125));
+    assert_eq!(renewals(duo.tick_a(at(1210))), 0);
+    assert_eq!(renewals(duo.tick_a(at(1211))), 1);
 }
 
 #[test]

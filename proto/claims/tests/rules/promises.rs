@@ -162,10 +162,10 @@ pub fn a_late_promise_revives_what_was_released(rules: Rules) -> bool {
     let (_, ask) = duo.a_alone(at(1200)).remove(0);
     let late = duo.b_event(Event::FromPeer(ToPeer::Ask(ask)), at(1201));
     no_longer_alone(&mut duo, at(1250));
-    duo.a_alone(at(1400));
+    duo.a_alone(at(1450));
     for action in late {
         if let Action::TellPeer(_, promise) = action {
-            duo.a_event(Event::FromPeer(promise), at(1401));
+            duo.a_event(Event::FromPeer(promise), at(1451));
         }
     }
     duo.tick_a(at(1590));
