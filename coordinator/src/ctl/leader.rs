@@ -55,6 +55,7 @@ pub(super) async fn leader(
         open: BTreeSet::new(),
         stand_by: false,
         refused: None,
+        last_resort: None,
         tried: Vec::new(),
     };
     for address in addresses {
@@ -64,7 +65,7 @@ pub(super) async fn leader(
     loop {
         let answer = timeout(search.patience(), search.asked.join_next()).await;
         let Ok(Some(answer)) = answer else {
-            return Err(search.failure(addresses));
+            return search.ends(addresses);
         };
         // A panic of ours: the address counts as not tried.
         let Ok((address, answer)) = answer else {
@@ -88,8 +89,10 @@ struct Search {
     /// Asked, and not answered yet.
     open: BTreeSet<SocketAddr>,
     stand_by: bool,
-    /// Why and when somebody refused us first.
-    refused: Option<(String, Instant)>,
+    /// Why somebody refused our certificate.
+    refused: Option<String>,
+    /// One that leads and does not know us, and since when we have it.
+    last_resort: Option<(Found, Instant)>,
     tried: Vec<(SocketAddr, String)>,
 }
 
@@ -105,8 +108,8 @@ impl Search {
     }
 
     fn patience(&self) -> Duration {
-        let refused = self.refused.as_ref();
-        refused.map_or(Duration::MAX, |(_, at)| OTHERS.saturating_sub(at.elapsed()))
+        let found = self.last_resort.as_ref();
+        found.map_or(Duration::MAX, |(_, at)| OTHERS.saturating_sub(at.elapsed()))
     }
 
     fn went_astray(&mut self, address: SocketAddr, astray: Astray) {
@@ -121,9 +124,12 @@ impl Search {
                 }
                 self.stand_by = true;
             }
+            Astray::Unwelcome(found) => {
+                self.last_resort
+                    .get_or_insert_with(|| (found, Instant::now()));
+            }
             Astray::Refused(reason) => {
-                self.refused
-                    .get_or_insert_with(|| (reason.clone(), Instant::now()));
+                self.refused = Some(reason.clone());
                 self.failed(address, reason);
             }
             Astray::Failed(reason) => self.failed(address, reason),
@@ -135,7 +141,15 @@ impl Search {
         self.tried.push((address, reason));
     }
 
-    /// Nobody is left to ask.
+    /// Nobody is left to ask, or to wait for.
+    fn ends(mut self, addresses: &[SocketAddr]) -> Result<Found, Failure> {
+        match self.last_resort.take() {
+            // It may know an answer to the command yet; if not, it has the better words.
+            Some((found, _)) => Ok(found),
+            None => Err(self.failure(addresses)),
+        }
+    }
+
     fn failure(mut self, addresses: &[SocketAddr]) -> Failure {
         // In the order of the context, whichever failed first.
         self.tried
@@ -143,7 +157,7 @@ impl Search {
         let tried = self.tried.into_iter();
         let tried = tried.map(|(address, reason)| (address.to_string(), reason));
         match (self.refused, self.stand_by) {
-            (Some((message, _)), _) => Failure::Refused { message },
+            (Some(message), _) => Failure::Refused { message },
             (None, true) => Failure::Leaderless,
             (None, false) => Failure::Unreachable {
                 tried: tried.collect(),
@@ -155,6 +169,8 @@ impl Search {
 /// Why an address is not the leader's.
 enum Astray {
     Elsewhere(Elsewhere),
+    /// It leads, and does not know us, or no longer.
+    Unwelcome(Found),
     Refused(String),
     Failed(String),
 }
@@ -173,23 +189,20 @@ async fn ask(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Found, As
     let mut coordinators = CoordinatorsClient::new(channel.clone());
     let mut message = request(v1::LeaderRequest {});
     message.set_timeout(LEADS);
+    let found = |coordinators| Found {
+        address,
+        channel,
+        coordinators,
+    };
     match coordinators.leader(message).await {
-        Ok(answer) => Ok(Found {
-            address,
-            channel,
-            coordinators: endpoints(answer.into_inner()),
-        }),
+        Ok(answer) => Ok(found(endpoints(answer.into_inner()))),
         Err(status) => match Elsewhere::of(&status) {
             Some(elsewhere) => Err(Astray::Elsewhere(elsewhere)),
-            None if refuses(&status) => Err(Astray::Refused(status.message().to_owned())),
+            None if refuses(&status) => Err(Astray::Unwelcome(found(Vec::new()))),
             None if lost(&status) => Err(Astray::Failed(status.message().to_owned())),
             // It leads, or is of a release that knew but one coordinator: what else it has to say,
             // it says to the command.
-            None => Ok(Found {
-                address,
-                channel,
-                coordinators: Vec::new(),
-            }),
+            None => Ok(found(Vec::new())),
         },
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: every call reads the caller's record from the store. Only a look at what this
 //! coordinator holds in memory is allowed by the record as last read while the store does not
-//! answer; another coordinator may have removed that operator meanwhile.
+//! answer, and the question who leads at any time; another coordinator may have removed that
+//! operator meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -111,6 +112,17 @@ impl OperatorsService {
             // Not known here is not the same as not there.
             (None, Err(silent)) => Err(silent.into()),
         }
+    }
+
+    /// As [`Self::onlooker`], and by the record as last read where there is one: for what may not
+    /// wait for the store, and is no secret.
+    pub(super) async fn acquaintance<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let (name, peer) = operator(&self.core, request)?;
+        let known = self.known.of(&name);
+        if known.is_some_and(|record| shows(&record, &peer)) {
+            return Ok(());
+        }
+        self.onlooker(request).await.map(drop)
     }
 
     async fn read_operator(

@@ -45,8 +45,8 @@ impl OperatorsService {
         &self,
         request: Request<v1::LeaderRequest>,
     ) -> Result<v1::LeaderAnswer, Status> {
-        // It leads whether or not the store answers.
-        let _ = self.onlooker(&request).await?;
+        // It leads whether or not the store answers, and is asked before every command.
+        self.acquaintance(&request).await?;
         Ok(v1::LeaderAnswer {
             node: self.core.node.to_string(),
             epoch: self.core.epoch(),

@@ -207,6 +207,10 @@ pub const ALL: &[Scenario] = &[
         "a blank machine replaces a lost coordinator",
         leaders::replaced,
     ),
+    on_whole(
+        "a restored coordinator ends those of before",
+        leaders::restored_beside,
+    ),
     on_whole("coordinators are removed down to one", leaders::removed),
     on_whole(
         "every error of a document is told with its line",

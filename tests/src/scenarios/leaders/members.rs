@@ -36,14 +36,7 @@ pub fn replaced(world: &World) -> Result<()> {
         site.coordctl(&["coordinator", "remove", BLANK, "--yes"])?;
         ensure!(parts(site)?.len() == 2, "{:?}", parts(site)?);
         site.lab.must(["start", BLANK])?;
-        site.sh(
-            BLANK,
-            &format!(
-                "{APT} purge -y -q hamesh-agent hamesh-coordinator; \
-                 rm -rf /var/lib/hamesh /var/lib/hamesh-agent; \
-                 {APT} install -y -q hamesh-agent hamesh-coordinator"
-            ),
-        )?;
+        make_blank(site, "hamesh-agent hamesh-coordinator")?;
         enrol_anew(site, BLANK)?;
         site.until_whole()?;
         site.coordctl(&["coordinator", "add", BLANK])?;
@@ -54,6 +47,47 @@ pub fn replaced(world: &World) -> Result<()> {
         lead(site, |node| node == BLANK)?;
         ensure!(site.status()?.desired == generation, "it is behind");
         Ok(())
+    })
+}
+
+/// A coordinator is restored from a backup while those of before still run. They stop for good as
+/// soon as one agent has shown them the proof, and all nodes follow the restored one.
+pub fn restored_beside(world: &World) -> Result<()> {
+    unmoved(world, |site, _| {
+        lead(site, |node| node != BLANK)?;
+        let passphrase = "echo a-long-enough-passphrase > /run/passphrase";
+        let take = "coordctl backup /run/backup --passphrase-file /run/passphrase >/dev/null";
+        let backup = site.sh(
+            COORDINATOR,
+            &format!("{passphrase}; {take}; base64 -w 0 /run/backup"),
+        )?;
+        make_blank(site, "hamesh-agent hamesh-coordinator hamesh-cli")?;
+        let restore = "coordctl restore /run/backup --yes --passphrase-file /run/passphrase";
+        let enrol = format!(
+            "hamesh-agent enroll --coordinator {}:7444 --node {BLANK}",
+            address(site, BLANK)?
+        );
+        site.sh(
+            BLANK,
+            &format!(
+                "{passphrase}; echo {backup} | base64 -d > /run/backup; \
+                 {restore} --node {BLANK} --operator eve; \
+                 token=$(coordctl token create {BLANK} --output json | \
+                 sed -n 's/.*\"token\": \"\\(.*\\)\".*/\\1/p'); {enrol} --token \"$token\""
+            ),
+        )?;
+        for node in &ALL[..2] {
+            until_forgotten(site, node)?;
+        }
+        ensure!(leader(site)? == BLANK, "another one leads");
+        site.until_whole()?;
+        for node in &ALL[..2] {
+            site.coordctl(&["coordinator", "add", node])?;
+            until_serves(site, node)?;
+        }
+        until_three(site)?;
+        site.sh(BLANK, &format!("{APT} purge -y -q hamesh-cli"))
+            .map(drop)
     })
 }
 
@@ -71,16 +105,30 @@ pub fn removed(world: &World) -> Result<()> {
         lead(site, |node| node == COORDINATOR)?;
         for node in &ALL[1..] {
             site.coordctl(&["coordinator", "remove", node, "--yes"])?;
-            until(&format!("{node} has forgotten it"), PATIENCE, || {
-                let left = site.sh(node, "find /var/lib/hamesh -mindepth 1")?;
-                ensure!(left.is_empty(), "{left}");
-                Ok(())
-            })?;
+            until_forgotten(site, node)?;
             site.sh(node, &format!("{APT} purge -y -q hamesh-coordinator"))?;
         }
         name_coordinators(site, &ALL[..1])?;
         let left = parts(site)?;
         ensure!(left.len() == 1 && left[0].leads, "{left:?}");
+        Ok(())
+    })
+}
+
+/// The lost machine, as it comes from the hands of whoever installed Debian and these packages.
+fn make_blank(site: &Site, packages: &str) -> Result<()> {
+    let script = format!(
+        "{APT} purge -y -q hamesh-agent hamesh-coordinator; \
+         rm -rf /var/lib/hamesh /var/lib/hamesh-agent; {APT} install -y -q {packages}"
+    );
+    site.sh(BLANK, &script).map(drop)
+}
+
+/// Waits until nothing on a machine makes it a coordinator any more.
+fn until_forgotten(site: &Site, node: &str) -> Result<()> {
+    until(&format!("{node} has forgotten it"), PATIENCE, || {
+        let left = site.sh(node, "find /var/lib/hamesh -mindepth 1")?;
+        ensure!(left.is_empty(), "{left}");
         Ok(())
     })
 }

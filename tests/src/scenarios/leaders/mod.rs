@@ -24,7 +24,7 @@ pub use bench::bench;
 pub use lost::{
     all_killed, cut_from_a_holder, cut_off, frozen, killed, powered_off, stopped, two_lost,
 };
-pub use members::{added, enrolled_by_a_standby, removed, replaced};
+pub use members::{added, enrolled_by_a_standby, removed, replaced, restored_beside};
 
 /// The first coordinator, and those that are added to it.
 const ALL: [&str; 3] = [COORDINATOR, "control-2", "control-3"];
