@@ -1,6 +1,7 @@
 //! The service for coordinators: which there are, adding and removing them.
 
 use hamesh_proto::ids::NodeId;
+use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::v1;
 use tonic::{Request, Status};
 
@@ -45,8 +46,11 @@ impl OperatorsService {
         &self,
         request: Request<v1::LeaderRequest>,
     ) -> Result<v1::LeaderAnswer, Status> {
-        // It leads whether or not the store answers, and is asked before every command.
+        // Asked before every command: it does not wait for the store.
         self.acquaintance(&request).await?;
+        if !self.core.leadership.leads() {
+            return Err(Elsewhere::Nowhere.status(&self.core.node));
+        }
         Ok(v1::LeaderAnswer {
             node: self.core.node.to_string(),
             epoch: self.core.epoch(),

@@ -85,9 +85,7 @@ pub fn restored_beside(world: &World) -> Result<()> {
             site.coordctl(&["coordinator", "add", node])?;
             until_serves(site, node)?;
         }
-        until_three(site)?;
-        site.sh(BLANK, &format!("{APT} purge -y -q hamesh-cli"))
-            .map(drop)
+        until_three(site)
     })
 }
 
