@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use hamesh_proto::ids::{NodeId, SiteName};
+use hamesh_proto::ports;
+use hamesh_roles::Site;
 use serde::{Deserialize, Serialize};
 
 use crate::init::store_tls;
@@ -156,6 +158,17 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// That of a coordinator on `node`, which the site reaches at `address`.
+    pub fn of(site: &Site, node: &NodeId, address: std::net::IpAddr) -> Self {
+        Self {
+            site: site.name.clone(),
+            node: node.clone(),
+            store: format!("https://127.0.0.1:{}", ports::STORE_CLIENT),
+            address,
+            listen: None,
+        }
+    }
+
     /// Reads `coordinator.json`.
     pub fn load(dirs: &Dirs) -> Result<Self, ConfigError> {
         let path = dirs.config();

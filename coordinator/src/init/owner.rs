@@ -1,7 +1,9 @@
 //! Whose the coordinator's files are.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::config::Dirs;
 
 /// The system user that the package makes, and that both services run as.
 const SERVICE_USER: &str = "hamesh";
@@ -38,6 +40,37 @@ impl Owner {
             user: user.uid.as_raw(),
             group: user.gid.as_raw(),
         }))
+    }
+
+    /// Gives all that is there of a coordinator to this owner, but for the first operator's
+    /// identity, which is root's until it is handed over. Fails with the path that it stopped at.
+    pub(crate) fn take_all(self, dirs: &Dirs) -> Result<(), (PathBuf, io::Error)> {
+        let tls = dirs.store_tls();
+        let paths = [
+            dirs.state().to_owned(),
+            dirs.store_tls_directory(),
+            dirs.store_data(),
+            dirs.ca(),
+            dirs.store_ca(),
+            dirs.identity(),
+            dirs.seal_key(),
+            tls.ca,
+            tls.server,
+            tls.client,
+            dirs.bootstrap(),
+            dirs.rebirth(),
+            dirs.store_environment(),
+            dirs.config(),
+        ];
+        for path in paths {
+            match self.take(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err((path, error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Gives a file or directory, not what a link points to, to this owner.

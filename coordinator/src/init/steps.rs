@@ -284,59 +284,22 @@ fn store_environment(request: &InitRequest, site: &Site) -> Result<(), InitError
         peer: (ip, ports::STORE_PEER).into(),
         joins: None,
     };
-    let lines = store_tls::environment(&settings).into_iter();
-    let text: String = lines
-        .map(|(name, value)| format!("{name}={value}\n"))
-        .collect();
-    files::write(&path, text.as_bytes())
+    files::write(&path, store_tls::environment_file(&settings).as_bytes())
 }
 
 fn config(request: &InitRequest, site: &Site) -> Result<(), InitError> {
     let Some(address) = site.management_address(&request.node) else {
         return Err(InitError::UnknownNode(request.node.clone()));
     };
-    let config = Config {
-        site: site.name.clone(),
-        node: request.node.clone(),
-        store: format!("https://127.0.0.1:{}", ports::STORE_CLIENT),
-        address,
-        listen: None,
-    };
+    let config = Config::of(site, &request.node, address);
     files::write(&request.dirs.config(), &json(&config))
 }
 
-/// Gives everything that is there to the service user, but for the first operator's identity,
-/// which is root's until it is handed over.
+/// Gives everything to the service user.
 fn ownership(request: &InitRequest) -> Result<(), InitError> {
-    let (Some(owner), dirs) = (request.owner, &request.dirs) else {
-        return Ok(());
-    };
-    let tls = dirs.store_tls();
-    let paths = [
-        dirs.state().to_owned(),
-        dirs.store_tls_directory(),
-        dirs.store_data(),
-        dirs.ca(),
-        dirs.store_ca(),
-        dirs.identity(),
-        dirs.seal_key(),
-        tls.ca,
-        tls.server,
-        tls.client,
-        dirs.bootstrap(),
-        dirs.rebirth(),
-        dirs.store_environment(),
-        dirs.config(),
-    ];
-    for path in paths {
-        match owner.take(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(InitError::Write { path, source });
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
+    let taken = request.owner.map(|owner| owner.take_all(&request.dirs));
+    let taken = taken.unwrap_or(Ok(()));
+    taken.map_err(|(path, source)| InitError::Write { path, source })
 }
 
 fn json<T: Serialize>(value: &T) -> Vec<u8> {

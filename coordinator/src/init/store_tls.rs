@@ -130,6 +130,14 @@ pub struct Settings {
     pub joins: Option<String>,
 }
 
+/// etcd's settings as the file that its unit reads.
+pub fn environment_file(settings: &Settings) -> String {
+    let lines = environment(settings).into_iter();
+    lines
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect()
+}
+
 /// etcd's settings, each of them also a command-line flag of etcd 3.4 by the same name.
 pub fn environment(settings: &Settings) -> Vec<(String, String)> {
     let (client, peer) = (

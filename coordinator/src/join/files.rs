@@ -79,18 +79,9 @@ pub(super) fn write(
         peer: (address, ports::STORE_PEER).into(),
         joins: Some(answer.store_members),
     };
-    let lines = store_tls::environment(&settings).into_iter();
-    let text: String = lines
-        .map(|(name, value)| format!("{name}={value}\n"))
-        .collect();
+    let text = store_tls::environment_file(&settings);
     put(&dirs.store_environment(), text.as_bytes())?;
-    let config = Config {
-        site: site.name.clone(),
-        node: node.clone(),
-        store: format!("https://127.0.0.1:{}", ports::STORE_CLIENT),
-        address,
-        listen: None,
-    };
+    let config = Config::of(&site, node, address);
     own(dirs, owner)?;
     let text = serde_json::to_vec_pretty(&config).map_err(|error| useless(&error))?;
     put(&dirs.config(), &text)?;
@@ -145,31 +136,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), FilesError> {
 
 /// Gives everything to the service user.
 fn own(dirs: &Dirs, owner: Option<Owner>) -> Result<(), FilesError> {
-    let Some(owner) = owner else {
-        return Ok(());
-    };
-    let tls = dirs.store_tls();
-    let paths = [
-        dirs.state().to_owned(),
-        dirs.store_tls_directory(),
-        dirs.store_data(),
-        dirs.ca(),
-        dirs.store_ca(),
-        dirs.identity(),
-        dirs.seal_key(),
-        tls.ca,
-        tls.server,
-        tls.client,
-        dirs.store_environment(),
-        dirs.config(),
-    ];
-    for path in paths {
-        match owner.take(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(FilesError::Write { path, source });
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
+    let taken = owner.map(|owner| owner.take_all(dirs));
+    let taken = taken.unwrap_or(Ok(()));
+    taken.map_err(|(path, source)| FilesError::Write { path, source })
 }
