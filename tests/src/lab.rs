@@ -41,6 +41,23 @@ impl Lab {
             .with_context(|| format!("cannot run {}", self.program.display()))
     }
 
+    /// The same for a command that reads `input`, of which arguments hold only so much.
+    pub fn run_fed(&self, input: &str, arguments: &[&str]) -> Result<Output> {
+        let mut child = Command::new(&self.program)
+            .args(arguments)
+            .current_dir(tidy::root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
+        // One that ends without reading to the end says why itself.
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(input.as_bytes()).ok();
+        }
+        child.wait_with_output().context("losing the lab's command")
+    }
+
     /// Runs one command of the lab that must succeed, and gives its standard output.
     pub fn must<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
         let arguments: Vec<_> = arguments

@@ -2,17 +2,18 @@
 //!
 //! `cargo test --release --workspace --test site` runs all of them, with a part of a name only
 //! those that hold it (the lab is then left as it is, for a second look). The lab is driven by its
-//! own command only. Each scenario finds the site whole, and is held to leave it so.
+//! own command only. Each scenario finds the site whole, and is held to leave it so; after one that
+//! failed the next begins on a fresh site, so that each failure told is one of its own.
 
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hamesh_tests::lab::Lab;
 use hamesh_tests::scenarios::{ALL, Ground, Scenario, World};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// A site once it is up, or why it is not.
-type Booted = OnceLock<Result<World, String>>;
+/// A site once it is up, or why it cannot be.
+type Booted = Mutex<Option<Result<World, String>>>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -29,14 +30,18 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-fn play(world: &Booted, scenario: &Scenario) -> Result<(), Failed> {
-    let world = world.get_or_init(|| boot(scenario.ground).map_err(|e| format!("{e:#}")));
+fn play(booted: &Booted, scenario: &Scenario) -> Result<(), Failed> {
+    let mut booted = booted.lock().unwrap_or_else(PoisonError::into_inner);
+    let world = booted.get_or_insert_with(|| boot(scenario.ground).map_err(|e| format!("{e:#}")));
     let world = world
         .as_ref()
         .map_err(|e| Failed::from(format!("the lab is not up: {e}")))?;
     let started = std::time::Instant::now();
     let outcome = world.play(scenario);
     eprintln!("    [{:.1} s]", started.elapsed().as_secs_f64());
+    if outcome.is_err() {
+        *booted = None;
+    }
     outcome.map_err(|e| Failed::from(format!("{e:#}")))
 }
 

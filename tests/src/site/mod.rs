@@ -61,6 +61,24 @@ impl Answer {
         }
         Ok(())
     }
+
+    /// What a script printed, which must have succeeded.
+    fn of_script(self, node: &str, script: &str) -> Result<String> {
+        let Self {
+            code,
+            stdout,
+            stderr,
+        } = self;
+        if code != 0 {
+            bail!("on {node}, `{script}` ended with {code}:\n{stdout}{stderr}");
+        }
+        Ok(stdout)
+    }
+}
+
+/// Whether a node's part in a claim is its holder's, by a lease or by the others' promises.
+pub fn holds(part: &str) -> bool {
+    part == "holding" || part == "holding-alone"
 }
 
 /// The site that the lab runs.
@@ -103,15 +121,14 @@ impl Site {
     /// Runs a script on a node that must succeed.
     pub fn sh(&self, node: &str, script: &str) -> Result<String> {
         let answer = self.on(node, &["bash", "-euo", "pipefail", "-c", script])?;
-        if answer.code != 0 {
-            bail!(
-                "on {node}, `{script}` ended with {}:\n{}{}",
-                answer.code,
-                answer.stdout,
-                answer.stderr
-            );
-        }
-        Ok(answer.stdout)
+        answer.of_script(node, script)
+    }
+
+    /// Runs a script on a node that reads `input` and must succeed.
+    pub fn sh_fed(&self, node: &str, script: &str, input: &str) -> Result<String> {
+        let command = ["exec", node, "--", "bash", "-euo", "pipefail", "-c", script];
+        let answer = Answer::from(self.lab.run_fed(input, &command)?);
+        answer.of_script(node, script)
     }
 
     /// Runs coordctl as the site's first operator, whatever comes of it.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 
 use super::wait::until;
-use super::{PATIENCE, Site};
+use super::{PATIENCE, Site, holds};
 
 /// A claim with one IPv4 address on the network of the lab's client, and its two members.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +47,7 @@ impl Shared {
     /// Fails unless a node holds it and alone answers.
     pub fn held_by(&self, site: &Site, node: &str) -> Result<()> {
         let part = self.part(site, node)?;
-        ensure!(
-            part == "holding" || part == "holding-alone",
-            "{node} is {part}"
-        );
+        ensure!(holds(&part), "{node} is {part}");
         let answers = self.answers(site)?;
         ensure!(answers.len() == 1, "answered by {answers:?}");
         let own = site.sh(node, "ip -o link")?;

@@ -59,7 +59,7 @@ pub fn restored_beside(world: &World) -> Result<()> {
         let take = "coordctl backup /run/backup --passphrase-file /run/passphrase >/dev/null";
         let backup = site.sh(
             COORDINATOR,
-            &format!("{passphrase}; {take}; base64 -w 0 /run/backup"),
+            &format!("{passphrase}; {take}; base64 /run/backup"),
         )?;
         make_blank(site, "hamesh-agent hamesh-coordinator hamesh-cli")?;
         let restore = "coordctl restore /run/backup --yes --passphrase-file /run/passphrase";
@@ -67,14 +67,14 @@ pub fn restored_beside(world: &World) -> Result<()> {
             "hamesh-agent enroll --coordinator {}:7444 --node {BLANK}",
             address(site, BLANK)?
         );
-        site.sh(
+        site.sh_fed(
             BLANK,
             &format!(
-                "{passphrase}; echo {backup} | base64 -d > /run/backup; \
-                 {restore} --node {BLANK} --operator eve; \
+                "{passphrase}; base64 -d > /run/backup; {restore} --node {BLANK} --operator eve; \
                  token=$(coordctl token create {BLANK} --output json | \
                  sed -n 's/.*\"token\": \"\\(.*\\)\".*/\\1/p'); {enrol} --token \"$token\""
             ),
+            &backup,
         )?;
         for node in &ALL[..2] {
             until_forgotten(site, node)?;

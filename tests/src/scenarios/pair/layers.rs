@@ -12,7 +12,7 @@ use super::{settled, until_part};
 use crate::scenarios::World;
 use crate::scenarios::asked::asked;
 use crate::site::wait::{throughout, until};
-use crate::site::{PATIENCE, Site};
+use crate::site::{PATIENCE, Site, holds};
 
 const SIDE: &str = "vip/side";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 57, 20);
@@ -35,7 +35,7 @@ pub fn renamed(world: &World) -> Result<()> {
             )?;
             throughout("it stays where it is", WATCH, || {
                 let parts = (site.part(holder, SIDE)?, site.part(other, SIDE)?);
-                ensure!(parts == ("holding".into(), "standby".into()), "{parts:?}");
+                ensure!(holds(&parts.0) && parts.1 == "standby", "{parts:?}");
                 Ok(())
             })?;
         }

@@ -9,7 +9,7 @@ use super::{CLAIM, SPARE, settled, until_part, watched};
 use crate::scenarios::World;
 use crate::site::views::Event;
 use crate::site::wait::{throughout, until};
-use crate::site::{COORDINATOR, PATIENCE, Site};
+use crate::site::{COORDINATOR, PATIENCE, Site, holds};
 
 /// Longer than a machine without memory of its promises waits before it takes anything.
 const LONG: std::time::Duration = std::time::Duration::from_secs(40);
@@ -55,7 +55,7 @@ pub fn in_its_place(world: &World) -> Result<()> {
         until_part(site, other, CLAIM, "holding")?;
         throughout("the other one keeps it", LONG, || {
             let part = site.part(other, CLAIM)?;
-            ensure!(part == "holding", "{other} is {part}");
+            ensure!(holds(&part), "{other} is {part}");
             Ok(())
         })
     });
@@ -74,13 +74,10 @@ struct Copy<'a> {
 
 impl<'a> Copy<'a> {
     fn of(site: &'a Site, holder: &str) -> Result<Self> {
-        let archive = site.sh(holder, "tar -C /var/lib -cf - hamesh-agent | base64 -w 0")?;
-        let script = format!(
-            "systemctl stop hamesh-agent; cd /var/lib; mv hamesh-agent hamesh-agent.own; \
-             mv /run/hamesh-agent /run/hamesh-agent.own; \
-             echo '{archive}' | base64 -d | tar -xf -"
-        );
-        site.sh(SPARE, &script)?;
+        let archive = site.sh(holder, "tar -C /var/lib -cf - hamesh-agent | base64")?;
+        let script = "systemctl stop hamesh-agent; cd /var/lib; mv hamesh-agent hamesh-agent.own; \
+             mv /run/hamesh-agent /run/hamesh-agent.own; base64 -d | tar -xf -";
+        site.sh_fed(SPARE, script, &archive)?;
         Ok(Self { site })
     }
 
