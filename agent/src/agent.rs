@@ -32,6 +32,7 @@ use crate::claims::Report;
 use crate::claims::run_dir::RunDir;
 use crate::claims::service::Service;
 use crate::cli::Places;
+use crate::gossip::clock::Offset;
 use crate::gossip::{Mesh, PeersView};
 use crate::held::{Held, describe};
 use crate::http::{accept, bind_local, bind_metrics, local_pages, site_pages};
@@ -41,6 +42,7 @@ use crate::observe::units::UnitsObserver;
 use crate::observe::{Observed, Observer};
 use crate::publish::Publisher;
 use crate::renewal::Renewal;
+use crate::session::lookout::{Lookout, Term};
 use crate::session::{Session, SessionState};
 use crate::state::{StateDir, StateError, StateLock};
 use crate::status::Sources;
@@ -252,7 +254,6 @@ impl Parts {
     }
 
     fn spawn(self, tasks: &mut JoinSet<()>) -> (Sources, watch::Sender<bool>) {
-        let (observed_tx, observed) = watch::channel(Observed::default());
         let (offset_tx, offset) = watch::channel(None);
         let (facts_tx, facts) = watch::channel(None);
         let (signed_tx, signed) = watch::channel(None);
@@ -264,17 +265,15 @@ impl Parts {
         let (stop_claims, stop) = watch::channel(false);
         let metrics = || Arc::clone(&self.metrics);
 
-        let units = UnitsObserver::system();
-        let observer = Observer::new(&self.machine, units, offset, metrics());
-        tasks.spawn(observer.run(observed_tx));
         let publisher = Publisher {
             node: self.node.to_string(),
             credentials: self.credentials.clone(),
             start: self.start,
             machine: self.machine.clone(),
-            observed,
+            observed: self.observed(tasks, offset),
             assignment: self.held.assignment(),
             claims: claims.clone(),
+            session: session.clone(),
             renewed: renewed.clone(),
             plain: facts_tx,
             signed: signed_tx,
@@ -298,6 +297,7 @@ impl Parts {
             boot_id: format!("{}/{}", self.machine.boot_id, self.run.life()),
             facts: facts.clone(),
             peers: peers.clone(),
+            lookout: self.lookout(&peers, &claims),
             lease_keys: keys_tx,
             renewed,
             state: session_tx,
@@ -323,6 +323,34 @@ impl Parts {
             claims,
         };
         (sources, stop_claims)
+    }
+
+    /// What is seen of the machine.
+    fn observed(
+        &self,
+        tasks: &mut JoinSet<()>,
+        offset: watch::Receiver<Option<Offset>>,
+    ) -> watch::Receiver<Observed> {
+        let (sender, observed) = watch::channel(Observed::default());
+        let (units, metrics) = (UnitsObserver::system(), Arc::clone(&self.metrics));
+        let observer = Observer::new(&self.machine, units, offset, metrics);
+        tasks.spawn(observer.run(sender));
+        observed
+    }
+
+    /// What tells the session of other leaders.
+    fn lookout(
+        &self,
+        peers: &watch::Receiver<Arc<PeersView>>,
+        claims: &watch::Receiver<Report>,
+    ) -> Lookout {
+        Lookout {
+            credentials: self.credentials.clone(),
+            held: self.held.clone(),
+            peers: peers.clone(),
+            claims: claims.clone(),
+            followed: Term::default(),
+        }
     }
 
     /// What keeps the node's identity fresh.

@@ -10,12 +10,11 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use hamesh_proto::ca::Fingerprint;
 use hamesh_proto::credentials::{Credentials, CredentialsError, PrivateKey};
 use hamesh_proto::ids::NodeId;
-use hamesh_proto::leader::Elsewhere;
+use hamesh_proto::leader::{ASK_AGAIN, ELECTION, Elsewhere};
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::tls::{ConnectError, pinned_channel};
 use hamesh_proto::token::EnrolmentToken;
@@ -89,11 +88,6 @@ pub enum EnrolError {
     #[error(transparent)]
     State(#[from] StateError),
 }
-
-/// How long no coordinator may lead: twice as long as an election takes at most.
-const ELECTION: Duration = Duration::from_secs(8);
-/// Before another coordinator is asked, or the same one again.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What to enrol as, and where.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use crate::assignment::Assignment;
 use crate::claims::Report;
 use crate::observe::Observed;
 use crate::observe::system::Machine;
+use crate::session::SessionState;
 
 /// What facts are made of and where they go.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Publisher {
     pub assignment: watch::Receiver<Option<Arc<Assignment>>>,
     /// How its claims stand.
     pub claims: watch::Receiver<Report>,
+    /// Whom it has a session with.
+    pub session: watch::Receiver<SessionState>,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// For the coordinator, which knows who talks to it.
@@ -53,6 +56,7 @@ impl Publisher {
                 changed = self.observed.changed() => changed,
                 changed = self.assignment.changed() => changed,
                 changed = self.claims.changed() => changed,
+                changed = self.session.changed() => changed,
                 changed = self.renewed.changed() => changed,
             };
             if changed.is_err() {
@@ -65,6 +69,7 @@ impl Publisher {
         let observed = self.observed.borrow_and_update().clone();
         let assignment = self.assignment.borrow_and_update().clone();
         let claims = self.claims.borrow_and_update().clone();
+        let leadership = self.session.borrow_and_update().leadership.clone();
         self.renewed.mark_unchanged();
         v1::Facts {
             node: self.node.clone(),
@@ -86,6 +91,7 @@ impl Publisher {
             boot_id: self.machine.boot_id.clone(),
             claims: claims.claim_reports(),
             holder_unfit: claims.unfit.unwrap_or_default(),
+            leadership: leadership.as_ref().map(Into::into),
         }
     }
 }

@@ -12,12 +12,16 @@
 //! A certificate that was renewed is shown at once, by a new stream. A refusal is logged when its
 //! words change, not at each attempt.
 //!
+//! Where another coordinator leads by now while the stream is silent, it is broken off:
+//! [`lookout`].
+//!
 //! Absent: judging what comes ([`crate::held`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hamesh_proto::credentials::LiveCredentials;
+use hamesh_proto::ids::NodeId;
 use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::tls::{ConnectError, Expect, channel};
 use hamesh_proto::v1::agent_message::Kind;
@@ -33,6 +37,10 @@ use crate::backoff::Backoff;
 use crate::gossip::PeersView;
 use crate::held::{Held, describe};
 use crate::metrics::Metrics;
+
+pub mod lookout;
+
+use lookout::{Leadership, Lookout};
 
 /// The version of the stream's rules that this agent keeps to.
 pub const PROTOCOL: u32 = 1;
@@ -55,6 +63,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(10);
 pub struct SessionState {
     /// The coordinator that holds it.
     pub coordinator: Option<String>,
+    /// Its leadership, if it told.
+    pub leadership: Option<Leadership>,
     /// Why there is none.
     pub problem: Option<String>,
     /// Whether another machine took the node's name over: its agent started later.
@@ -76,6 +86,8 @@ pub struct Session {
     pub facts: watch::Receiver<Option<v1::Facts>>,
     /// What gossip says of the others.
     pub peers: watch::Receiver<Arc<PeersView>>,
+    /// What tells of other leaders.
+    pub lookout: Lookout,
     /// Takes the keys of lease datagrams.
     pub lease_keys: watch::Sender<Option<v1::LeaseKeys>>,
     /// Changes when the certificate was renewed.
@@ -97,6 +109,8 @@ enum End {
     AloneAgain,
     /// This coordinator does not lead.
     Elsewhere(Elsewhere),
+    /// While it was silent, another one was found to lead.
+    Found(Coordinator),
     /// Anything else, in words.
     Broken(String),
 }
@@ -147,6 +161,12 @@ impl Session {
                     hint = Some(leader.into());
                     continue;
                 }
+                End::Found(leader) => {
+                    let why = format!("{} leads now", leader.node);
+                    self.disconnected(why, false);
+                    hint = Some(leader);
+                    continue;
+                }
                 End::Elsewhere(_) => {
                     let superseded = self.state.borrow().superseded;
                     self.disconnected("no coordinator leads at present".to_owned(), superseded);
@@ -166,7 +186,18 @@ impl Session {
                 }
             }
             hops = 0;
-            sleep(backoff.pause()).await;
+            hint = self.pause(backoff.pause()).await;
+        }
+    }
+
+    /// Ends early with word of a new leader.
+    async fn pause(&mut self, pause: Duration) -> Option<Coordinator> {
+        tokio::select! {
+            () = sleep(pause) => None,
+            leadership = self.lookout.clone().told() => {
+                self.lookout.follow(leadership.term);
+                Some(leadership.at)
+            }
         }
     }
 
@@ -200,9 +231,9 @@ impl Session {
             Err(_) => return End::Broken(format!("no welcome within {PATIENCE:?}")),
             Ok(Err(end)) => return end,
             Ok(Ok(_)) if self.state.borrow().superseded => return End::AloneAgain,
-            Ok(Ok(welcome)) => self.connected(&welcome),
+            Ok(Ok(welcome)) => self.connected(welcome),
         }
-        match self.talk(&outbox, &mut inbox).await {
+        match self.talk(&coordinator.node, &outbox, &mut inbox).await {
             Ok(never) => match never {},
             Err(end) => end,
         }
@@ -210,11 +241,14 @@ impl Session {
 
     async fn talk(
         &mut self,
+        leader: &NodeId,
         outbox: &mpsc::Sender<v1::AgentMessage>,
         inbox: &mut tonic::Streaming<v1::CoordinatorMessage>,
     ) -> Result<std::convert::Infallible, End> {
         let mut retry = interval(RETRY_EVERY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let another = self.lookout.clone().another(leader.clone());
+        tokio::pin!(another);
         let mut teller = Teller::default();
         self.facts.mark_changed();
         self.peers.mark_changed();
@@ -239,6 +273,7 @@ impl Session {
                     }
                 }
                 Ok(()) = self.renewed.changed() => return Err(End::Renewed),
+                leader = &mut another => return Err(End::Found(leader)),
                 _ = retry.tick() => {
                     for ack in self.held.retry().await {
                         send(outbox, ack).await?;
@@ -277,7 +312,13 @@ impl Session {
         }
     }
 
-    fn connected(&self, welcome: &v1::Welcome) {
+    fn connected(&mut self, welcome: v1::Welcome) {
+        let leadership = welcome.leadership.map(Leadership::try_from);
+        // One that cannot be read, or of an older release, is not told on.
+        let leadership = leadership.and_then(Result::ok);
+        if let Some(leadership) = &leadership {
+            self.lookout.follow(leadership.term);
+        }
         self.metrics.sessions.inc();
         self.metrics.session_connected.set(1);
         let (coordinator, version) = (&welcome.coordinator, &welcome.version);
@@ -285,6 +326,7 @@ impl Session {
         let coordinator = Some(coordinator.clone());
         self.state.send_replace(SessionState {
             coordinator,
+            leadership,
             problem: None,
             superseded: false,
         });
@@ -294,6 +336,7 @@ impl Session {
         self.metrics.session_connected.set(0);
         let state = SessionState {
             coordinator: None,
+            leadership: None,
             problem: Some(problem),
             superseded,
         };

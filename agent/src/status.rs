@@ -285,6 +285,7 @@ mod tests {
         Report {
             claims: [(claim("vip/a"), unable), (claim("vip/edge"), held)].into(),
             unfit: Some("memory locked, no raised priority".to_owned()),
+            unanswered: false,
         }
     }
 

@@ -10,6 +10,7 @@ use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::seal::SealKey;
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::tls::PeerIdentity;
+use hamesh_proto::v1;
 use tokio::sync::watch;
 use tonic::{Code, Status};
 
@@ -66,6 +67,18 @@ impl Core {
     /// This leadership's epoch; 0 before it leads.
     pub fn epoch(&self) -> u64 {
         self.term.get().copied().unwrap_or_default()
+    }
+
+    /// This leadership, as agents tell each other of it; `None`: its node has no address to name.
+    pub fn own_leadership(&self) -> Option<v1::Leadership> {
+        let world = self.world();
+        let coordinators = world.desired.coordinators();
+        let own = |at: &v1::CoordinatorEndpoint| at.node == self.node.as_str();
+        Some(v1::Leadership {
+            at: Some(coordinators.into_iter().find(own)?),
+            incarnation: world.desired.id().incarnation,
+            epoch: self.epoch(),
+        })
     }
 
     /// Who leads, as one that does not lead tells it.

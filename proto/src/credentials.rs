@@ -16,6 +16,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
+use crate::ca::BACKDATED;
 use crate::files;
 pub use crate::key::{KeyError, PrivateKey};
 pub use crate::leaf::{Leaf, LeafError};
@@ -145,11 +146,10 @@ impl Credentials {
 
     /// When two thirds of its life are over.
     pub fn renew_at_unix_ms(&self) -> u64 {
-        let life = self
-            .leaf
-            .not_after_unix_ms
-            .saturating_sub(self.leaf.not_before_unix_ms);
-        self.leaf.not_before_unix_ms + life / 3 * 2
+        let backdated = u64::try_from(BACKDATED.as_millis()).unwrap_or(u64::MAX);
+        let issued = self.leaf.not_before_unix_ms.saturating_add(backdated);
+        let life = self.leaf.not_after_unix_ms.saturating_sub(issued);
+        issued.saturating_add(life / 3 * 2)
     }
 
     /// Whether the certificate's validity is over at `now`.

@@ -5,11 +5,17 @@
 //! coordinator of the site, so a wrong hint costs a connection and nothing else.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::ids::NodeId;
+
+/// How long nobody may lead before that is told: twice as long as an election takes at most.
+pub const ELECTION: Duration = Duration::from_secs(8);
+/// Before a coordinator that stands by is asked again who leads.
+pub const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The leader's node; empty: nobody leads, as far as is known.
 const NODE: &str = "hamesh-leader";

@@ -85,7 +85,7 @@ impl Segment {
             spawn(move || inside::look(&path, VIP.into(), origin, &stop))
         });
         let (path, flag) = (self.path(1), Arc::clone(&stop));
-        let asking = spawn(move || listener::ask(&path, VIP, origin, &flag));
+        let asking = spawn(move || listener::ask(&path, None, VIP, origin, &flag));
         sleep(WATCHED);
         stop.store(true, Ordering::Relaxed);
         let [one, other] = looks.map(|look| look.join().expect("no panic"));

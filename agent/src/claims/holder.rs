@@ -76,6 +76,8 @@ pub struct Holder {
     fence: Option<String>,
     stopping: bool,
     superseded: bool,
+    /// When a coordinator was last heard.
+    heard: Option<Moment>,
     outbox: Outbox,
     metrics: Arc<ClaimMetrics>,
 }
@@ -94,6 +96,7 @@ impl Holder {
             fence: Some("the fence is not loaded yet".to_owned()),
             stopping: false,
             superseded: false,
+            heard: None,
             outbox: Outbox::default(),
             metrics,
         }
@@ -140,6 +143,7 @@ impl Holder {
             Err(why) => self.metrics.refused(why),
             Ok(Opened::FromCoordinator(messages)) => {
                 self.metrics.opened.inc();
+                self.heard = Some(world.now());
                 for (claim, message) in messages {
                     if let Some(duty) = self.duties.get_mut(&claim) {
                         duty.told(message, world, &mut self.outbox);
@@ -313,7 +317,17 @@ impl Holder {
         Report {
             claims,
             unfit: None,
+            unanswered: self.unanswered(now),
         }
+    }
+
+    /// Whether the requests of this node stayed unanswered for as long as its shortest lease.
+    fn unanswered(&self, now: Moment) -> bool {
+        let leases = self.duties.values().map(|duty| duty.spec().ttl);
+        leases.min().is_some_and(|ttl| {
+            let silence = self.heard.map(|at| now.since(at));
+            silence.is_none_or(|silence| silence > ttl)
+        })
     }
 
     fn stop(&mut self, world: &mut impl World) {

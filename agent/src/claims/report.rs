@@ -96,6 +96,9 @@ pub struct Report {
     /// Why the holder's thread runs without real-time priority or locked memory; `None`: it has
     /// both, or there is none.
     pub unfit: Option<String>,
+    /// Whether no coordinator answered the node's lease requests for as long as a lease lasts.
+    #[serde(default)]
+    pub unanswered: bool,
 }
 
 impl Report {

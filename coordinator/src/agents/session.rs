@@ -94,6 +94,7 @@ impl Serving {
             coordinator: core.node.to_string(),
             version: crate::VERSION.to_owned(),
             protocol: PROTOCOL,
+            leadership: core.own_leadership(),
         }))
         .await?;
         let key = SessionKey::fresh(&self.admitted.node, &hello.boot_id, &self.admitted.record);

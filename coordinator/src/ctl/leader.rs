@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hamesh_proto::credentials::LiveCredentials;
-use hamesh_proto::leader::Elsewhere;
-use hamesh_proto::tls::{self, Alpn, ConnectError, Expect, KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT};
+use hamesh_proto::leader::{ASK_AGAIN, ELECTION, Elsewhere};
+use hamesh_proto::tls::{self, Alpn, ConnectError, Expect};
 use hamesh_proto::v1;
 use hamesh_proto::v1::coordinators_client::CoordinatorsClient;
 use hyper_util::rt::TokioIo;
@@ -20,20 +20,16 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::failure::{Failure, chain};
 use super::link::request;
 
 /// How long a coordinator may take to say whether it leads.
 const LEADS: Duration = Duration::from_secs(3);
-/// How long nobody may lead before that is told: twice as long as an election takes at most.
-const ELECTION: Duration = Duration::from_secs(8);
 /// How long the others are waited for once one refused us: where the site was restored while
 /// coordinators of before still run, those may not know who the restored one knows.
 const OTHERS: Duration = Duration::from_millis(500);
-/// Before one that stands by is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The leader.
 pub(super) struct Found {
@@ -249,11 +245,7 @@ async fn channel_over(
             }
         }
     });
-    // The name only fills HTTP's authority field: the coordinator is known by its certificate.
-    Endpoint::from_static("http://hamesh")
-        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
+    tls::endpoint()
         .connect_with_connector(connector)
         .await
         .map_err(|error| chain(&error))

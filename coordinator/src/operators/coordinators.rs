@@ -2,6 +2,8 @@
 
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::leader::Elsewhere;
+use hamesh_proto::spiffe::Principal;
+use hamesh_proto::tls;
 use hamesh_proto::v1;
 use tonic::{Request, Status};
 
@@ -46,8 +48,12 @@ impl OperatorsService {
         &self,
         request: Request<v1::LeaderRequest>,
     ) -> Result<v1::LeaderAnswer, Status> {
-        // Asked before every command: it does not wait for the store.
-        self.acquaintance(&request).await?;
+        let peer = tls::peer(&request);
+        // Agents look out for a new leader; those that stand by tell them as well.
+        if !peer.is_some_and(|peer| matches!(peer.id.principal, Principal::Agent(_))) {
+            // Asked before every command: it does not wait for the store.
+            self.acquaintance(&request).await?;
+        }
         if !self.core.leadership.leads() {
             return Err(Elsewhere::Nowhere.status(&self.core.node));
         }

@@ -187,11 +187,16 @@ fn lazy_channel(addr: SocketAddr, config: Arc<ClientConfig>) -> Channel {
         let config = Arc::clone(&config);
         async move { connect(addr, config).await.map(TokioIo::new) }
     });
+    endpoint().connect_with_connector_lazy(connector)
+}
+
+/// The other end of a gRPC channel, whose connector dials and does TLS. A connection that fell
+/// silent is noticed within [`KEEP_ALIVE_EVERY`] and [`KEEP_ALIVE_TIMEOUT`].
+pub fn endpoint() -> Endpoint {
     // The name only fills HTTP's authority field: the peer is known by its certificate. The
-    // scheme is that of what flows inside TLS, which the connector adds.
+    // scheme is that of what flows inside TLS.
     Endpoint::from_static("http://hamesh")
         .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .connect_with_connector_lazy(connector)
 }

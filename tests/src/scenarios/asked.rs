@@ -26,7 +26,20 @@ pub(super) fn asked<T>(
     address: Ipv4Addr,
     act: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Vec<Question>)> {
-    let asking = Asking::start(network, address);
+    while_asking(Asking::start(network, None, address), act)
+}
+
+/// The same where the address is on a VLAN of the network: it is asked for with that tag.
+pub(super) fn asked_on_vlan<T>(
+    network: &str,
+    vlan: u16,
+    address: Ipv4Addr,
+    act: impl FnOnce() -> Result<T>,
+) -> Result<(T, Vec<Question>)> {
+    while_asking(Asking::start(network, Some(vlan), address), act)
+}
+
+fn while_asking<T>(asking: Asking, act: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Question>)> {
     let outcome = act();
     let questions = asking.end()?;
     let outcome = outcome?;
@@ -43,12 +56,13 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    pub(super) fn start(network: &str, address: Ipv4Addr) -> Self {
+    pub(super) fn start(network: &str, vlan: Option<u16>, address: Ipv4Addr) -> Self {
         let client = format!("/run/netns/hamesh-lab-client2-{network}");
         let (origin, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         let shared = Arc::clone(&stop);
-        let asker =
-            std::thread::spawn(move || listener::ask(Path::new(&client), address, origin, &shared));
+        let asker = std::thread::spawn(move || {
+            listener::ask(Path::new(&client), vlan, address, origin, &shared)
+        });
         Self {
             origin,
             stop,

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::World;
 use super::asked::{asked, by_one_throughout};
+use super::leaders;
 use super::moves::unmoved_by;
 use crate::site::views::{NewToken, Token};
 use crate::site::wait::until;
@@ -36,6 +37,12 @@ const STORE: Disk = Disk {
     directory: "/var/lib/hamesh",
     units: "hamesh-store hamesh-coordinator",
     size: "200m",
+};
+
+/// That of one of three coordinators.
+const ONE_OF_THREE: Disk = Disk {
+    node: "control-2",
+    ..STORE
 };
 
 const AGENT: Disk = Disk {
@@ -108,11 +115,7 @@ pub fn store_full(world: &World) -> Result<()> {
         let ((), questions) = asked(NETWORK, EDGE, || full(site, &mut made))?;
         by_one_throughout(&questions)
     })?;
-    let kept: Vec<Token> = site.query(&["token", "list"])?;
-    for token in &made {
-        let found = kept.iter().any(|kept| kept.id == token.id);
-        ensure!(found, "token {} of {} is lost", token.id, made.len());
-    }
+    none_lost(site, &made)?;
     ensure!(
         site.status()?.epoch == epoch,
         "the coordinator was restarted"
@@ -145,6 +148,45 @@ fn full(site: &Site, made: &mut Vec<NewToken>) -> Result<()> {
     })?;
     made.push(after);
     site.until_whole()
+}
+
+/// Of three coordinators the leader has a full disk: another one leads, changes are taken all along
+/// and none is lost; where there is room again the store has all its members by itself.
+pub fn leaders_store_full(world: &World) -> Result<()> {
+    let site = &world.site;
+    ONE_OF_THREE.shrink(site)?;
+    leaders::lead(site, |node| node == ONE_OF_THREE.node)?;
+    site.until_whole()?;
+    let mut made = Vec::new();
+    unmoved_by(site, || {
+        let ((), questions) = asked(NETWORK, EDGE, || {
+            ONE_OF_THREE.fill(site)?;
+            until("another one leads", PATIENCE, || {
+                made.extend(token(site)?);
+                let leader = leaders::leader(site)?;
+                ensure!(leader != ONE_OF_THREE.node, "{leader} leads");
+                Ok(())
+            })?;
+            made.push(token(site)?.context("refused, though two of three have room")?);
+            ONE_OF_THREE.make_room(site)?;
+            // It can lead only with a store that works.
+            leaders::lead(site, |node| node == ONE_OF_THREE.node).map(drop)
+        })?;
+        by_one_throughout(&questions)
+    })?;
+    none_lost(site, &made)?;
+    ONE_OF_THREE.widen(site)?;
+    site.until_whole()
+}
+
+/// Every token that was made is still there.
+fn none_lost(site: &Site, made: &[NewToken]) -> Result<()> {
+    let kept: Vec<Token> = site.query(&["token", "list"])?;
+    for token in made {
+        let found = kept.iter().any(|kept| kept.id == token.id);
+        ensure!(found, "token {} of {} is lost", token.id, made.len());
+    }
+    Ok(())
 }
 
 /// With a full disk an agent does what it is told without saying that it keeps it, says why, starts

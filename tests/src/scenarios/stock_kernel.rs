@@ -4,6 +4,8 @@
 //! What cannot be excluded has its bound tried: a machine that goes on after a pause may answer for
 //! what was left of its lease when it was paused.
 
+pub mod layers;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -143,7 +145,7 @@ pub fn paused(world: &World) -> Result<()> {
     let (holder, other) = WEB.settled(&site)?;
     let mac = site.sh(holder, "cat /sys/class/net/eth0/address")?;
     let (read, uptime) = (Instant::now(), guest_clock(&site, holder)?);
-    let asking = Asking::start(NETWORK, WEB.ip.parse().context("the address")?);
+    let asking = Asking::start(NETWORK, None, WEB.ip.parse().context("the address")?);
     site.lab.must(["freeze", holder])?;
     let stopped = Instant::now();
     let taken = throughout("it stands still", TTL_ELSEWHERE, || Ok(()))

@@ -183,6 +183,15 @@ impl Site {
         Ok(part.as_str().unwrap_or("none").to_owned())
     }
 
+    /// Waits until a node's part in a claim is this, by its own word.
+    pub fn until_part(&self, node: &str, claim: &str, wanted: &str) -> Result<()> {
+        until(&format!("{node} is {wanted}"), PATIENCE, || {
+            let part = self.part(node, claim)?;
+            ensure!(part == wanted, "{node} is {part}");
+            Ok(())
+        })
+    }
+
     /// Waits until the agents of all of `watchers` see exactly `alive` of the other members alive.
     pub fn until_seen(&self, watchers: &[&str], alive: &[&str]) -> Result<()> {
         let want: BTreeSet<&str> = alive.iter().copied().collect();

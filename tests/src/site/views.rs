@@ -136,6 +136,8 @@ pub struct NewToken {
 pub struct Event {
     /// Rises with every event.
     pub number: u64,
+    /// When, in RFC 3339.
+    pub at: String,
     /// "node.dead"
     pub kind: String,
     /// The node it is about.

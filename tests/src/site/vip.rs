@@ -24,17 +24,22 @@ pub struct Shared {
 impl Shared {
     /// Waits until one member holds, the other stands by, and one answers: holder and other.
     pub fn settled(&self, site: &Site) -> Result<(&'static str, &'static str)> {
+        let found = self.one_holds(site)?;
+        self.one_answers(site)?;
+        Ok(found)
+    }
+
+    /// The same by the members' own word alone, for an address that the client cannot ask for.
+    pub fn one_holds(&self, site: &Site) -> Result<(&'static str, &'static str)> {
         let [a, b] = self.members;
-        let found = until("one holds and the other stands by", PATIENCE, || {
+        until("one holds and the other stands by", PATIENCE, || {
             let parts = (self.part(site, a)?, self.part(site, b)?);
             match (parts.0.as_str(), parts.1.as_str()) {
                 ("holding", "standby") => Ok((a, b)),
                 ("standby", "holding") => Ok((b, a)),
                 _ => anyhow::bail!("{a} is {}, {b} is {}", parts.0, parts.1),
             }
-        })?;
-        self.one_answers(site)?;
-        Ok(found)
+        })
     }
 
     /// Waits until a node holds it and alone answers.

@@ -29,6 +29,20 @@ pub fn asker(number: usize) -> Mac {
     Mac([0x02, 0x61, 0x73, 0x6b, 0, low])
 }
 
+/// A frame with the tag of IEEE 802.1Q for a VLAN, or as it is. The kernel asked from need not know
+/// VLANs: it takes the tag off an answer by itself.
+pub fn tagged(frame: &[u8], vlan: Option<u16>) -> Vec<u8> {
+    /// Both hardware addresses come before it.
+    const PLACE: usize = 12;
+    let (addresses, rest) = frame.split_at(PLACE.min(frame.len()));
+    let [high, low] = vlan.unwrap_or_default().to_be_bytes();
+    let tag: &[u8] = match vlan {
+        Some(_) => &[0x81, 0x00, high, low],
+        None => &[],
+    };
+    [addresses, tag, rest].concat()
+}
+
 /// Puts down an answer with the question that it belongs to; anything else that was heard is left.
 pub fn note(questions: &mut [Question], heard: &Heard) {
     let How::Answered { to } = heard.how else {
@@ -84,6 +98,16 @@ mod tests {
         note(&mut questions, &heard(1, How::Answered { to: asker(0) }));
         note(&mut questions, &heard(1, How::Answered { to: asker(0) }));
         assert_eq!(both(&questions, Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_tag_comes_after_both_addresses_and_none_changes_nothing() {
+        let frame: Vec<u8> = (0..20).collect();
+        let tagged = tagged(&frame, Some(7));
+        assert_eq!(tagged[..12], frame[..12]);
+        assert_eq!(tagged[12..16], [0x81, 0, 0, 7]);
+        assert_eq!(tagged[16..], frame[12..]);
+        assert_eq!(super::tagged(&frame, None), frame);
     }
 
     #[test]

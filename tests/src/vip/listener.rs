@@ -17,12 +17,13 @@ use hamesh_kernel::rtnl::Rtnl;
 use super::arp::{self, EVERY, Question};
 use super::inside;
 
-/// Asks until told to stop.
+/// Asks until told to stop, with a VLAN's tag if one is given; answers are heard with any.
 ///
 /// # Errors
 /// The namespace has no interface with a hardware address, or a packet socket is refused.
 pub fn ask(
     namespace: &Path,
+    vlan: Option<u16>,
     address: Ipv4Addr,
     origin: Instant,
     stop: &AtomicBool,
@@ -41,7 +42,8 @@ pub fn ask(
             ..Question::default()
         });
         let asker = arp::asker(questions.len() - 1);
-        socket.send(&probe_v4(address, asker)).context("asking")?;
+        let question = arp::tagged(&probe_v4(address, asker), vlan);
+        socket.send(&question).context("asking")?;
         let next = Instant::now() + EVERY;
         sleep(next.saturating_duration_since(Instant::now()));
         for heard in socket.heard().context("listening")? {

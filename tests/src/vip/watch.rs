@@ -57,7 +57,9 @@ impl Watch {
             View::ProbeTwice => probing.push(second),
             View::ProbeAndAsk => {
                 let stop = Arc::clone(&stop);
-                listener = Some(spawn(move || listener::ask(&second, WEB, origin, &stop)));
+                listener = Some(spawn(move || {
+                    listener::ask(&second, None, WEB, origin, &stop)
+                }));
             }
         }
         let probers = probing.into_iter().map(|namespace| {

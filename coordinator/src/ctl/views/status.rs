@@ -134,7 +134,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const CERTIFICATE_LATE_MS: u64 = 2 * DAY_MS;
 /// A CA is made for ten years, and a new one must be everywhere before the old one ends.
 const CA_LATE_MS: u64 = 180 * DAY_MS;
-/// Certificates and tokens are valid by the clock, from five minutes before they are made.
+/// Certificates and tokens are valid by the clock, from three hours before they are made.
 const CLOCK_OFFSET_MS: u64 = 500;
 /// Below this share of a disk or of the memory, programs begin to fail.
 const LEAST_FREE_PERCENT: u64 = 10;

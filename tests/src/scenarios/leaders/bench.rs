@@ -65,6 +65,10 @@ pub fn bench(rounds: usize) -> Result<()> {
             site.until_whole()?;
         }
     }
+    let mut both = Vec::new();
+    for _ in 0..rounds {
+        both.push(lost::both_lost(site)?);
+    }
     println!("leader lost: seconds until `coordctl status` answers again");
     println!(
         "{:<14} {:>6} {:>8} {:>8}",
@@ -75,6 +79,12 @@ pub fn bench(rounds: usize) -> Result<()> {
         let worst = figures.last().context("no run")?.as_secs_f64();
         let median = figures[figures.len() / 2].as_secs_f64();
         println!("{name:<14} {:>6} {median:>8.2} {worst:>8.2}", figures.len());
+    }
+    println!("\nleader and holder lost together: seconds until another leads, until the address");
+    println!("answers, and between the two, in which a lease has to go by");
+    for (leads, answers) in both {
+        let (leads, answers) = (leads.as_secs_f64(), answers.as_secs_f64());
+        println!("{leads:>8.2} {answers:>8.2} {:>8.2}", answers - leads);
     }
     Ok(())
 }

@@ -1,15 +1,17 @@
 //! Leaders that are lost: killed, without power, stopped, cut off; and more than one at a time.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{ALL, EDGE, NETWORK, WATCH, lead_elsewhere, leader, stays, succeeded, unmoved};
 use crate::scenarios::World;
-use crate::scenarios::asked::{asked, longest_silence};
-use crate::scenarios::claims::{one_answers, settled};
+use crate::scenarios::asked::{Asking, asked, at_most_one, longest_silence};
+use crate::scenarios::claims::{one_answers, settled, until_held_by};
+use crate::site::views::Event;
 use crate::site::wait::{throughout, until};
-use crate::site::{PATIENCE, Site};
+use crate::site::{COORDINATOR, PATIENCE, Site};
+use crate::vip::arp::Question;
 
 /// How long a leader is stopped for: many leaderships.
 const STOPPED: Duration = Duration::from_secs(30);
@@ -78,6 +80,56 @@ pub fn cut_off(world: &World) -> Result<()> {
         site.lab.must(["heal", &cut])?;
         succeeded
     })
+}
+
+/// A leader and a holder that lose their power in one instant: the other member has the address as
+/// soon as somebody leads and a lease has gone by.
+pub fn with_a_holder(world: &World) -> Result<()> {
+    both_lost(&world.site).map(drop)
+}
+
+/// From the loss of both: how long until another leads, and until the address answers again.
+pub(super) fn both_lost(site: &Site) -> Result<(Duration, Duration)> {
+    let before = lead_elsewhere(site)?;
+    let (holder, other) = settled(site)?;
+    let asking = Asking::start(NETWORK, None, EDGE);
+    // The nodes of the lab have this machine's clock.
+    let (lost, asked) = (SystemTime::now(), asking.origin.elapsed());
+    let powers_off = [before.as_str(), holder].map(|node| {
+        let (lab, node) = (site.lab.clone(), node.to_owned());
+        std::thread::spawn(move || lab.must(["kill", &node]).map(drop))
+    });
+    let off = powers_off
+        .into_iter()
+        .try_for_each(|it| it.join().unwrap_or_else(|_| bail!("the thread broke off")));
+    let taken = off.and_then(|()| until_held_by(site, other));
+    let leads = taken.and_then(|()| leads_since(site)?.duration_since(lost).context("before?"));
+    let questions = asking.end()?;
+    for node in [before.as_str(), holder] {
+        site.lab.must(["start", node])?;
+    }
+    let leads = leads?;
+    site.until_whole()?;
+    at_most_one(&questions)?;
+    let of_before = questions.iter().find_map(|it| it.answers.first());
+    let by_another = |it: &&Question| it.answers.first().is_some_and(|it| Some(it) != of_before);
+    let answered = questions.iter().find(by_another);
+    let answered = answered.context("no other one answered")?.at - asked;
+    println!(
+        "    leader and holder without power: another leads after {leads:.2?}, the address answers \
+         after {answered:.2?}"
+    );
+    Ok((leads, answered))
+}
+
+/// When the present leadership began.
+fn leads_since(site: &Site) -> Result<SystemTime> {
+    let events: Vec<Event> = site.query(&["events", "--last", "50"])?;
+    let began = events.iter().rfind(|it| it.kind == "coordinator.started");
+    let at = &began.context("no leadership began")?.at;
+    let millis = site.sh(COORDINATOR, &format!("date --date='{at}' +%s%3N"))?;
+    let millis = millis.trim().parse().context("a number of milliseconds")?;
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
 /// A leader that one holder does not reach, while all others do: it leads on. Whether the holder

@@ -12,20 +12,25 @@ use crate::site::{COORDINATOR, PATIENCE, Site};
 /// The one that is lost and replaced.
 const BLANK: &str = "control-3";
 
-/// From one to three: the package is there, an admin says so, the rest comes by itself.
+/// From one to three: the leadership stays, and whoever is a coordinator is not added again.
 pub fn added(world: &World) -> Result<()> {
     unmoved(world, |site, _| {
-        name_coordinators(site, &ALL)?;
-        for node in &ALL[1..] {
-            site.sh(node, &format!("{APT} install -y -q hamesh-coordinator"))?;
-            site.coordctl(&["coordinator", "add", node])?;
-            until_serves(site, node)?;
-        }
-        until_three(site)?;
+        add_all(site)?;
         ensure!(leader(site)? == COORDINATOR, "the leadership moved");
         let again = site.try_coordctl(&["coordinator", "add", ALL[1]])?;
         again.expect(1, &["is a coordinator already"])
     })
+}
+
+/// The package is there, an admin says so, the rest comes by itself.
+pub(super) fn add_all(site: &Site) -> Result<()> {
+    name_coordinators(site, &ALL)?;
+    for node in &ALL[1..] {
+        site.sh(node, &format!("{APT} install -y -q hamesh-coordinator"))?;
+        site.coordctl(&["coordinator", "add", node])?;
+        until_serves(site, node)?;
+    }
+    until_three(site)
 }
 
 /// One machine is lost with its disk; a blank one under its name takes its place.

@@ -5,6 +5,7 @@
 //! the same one throughout.
 
 mod bench;
+mod clocks;
 mod lost;
 mod members;
 
@@ -21,8 +22,10 @@ use crate::site::wait::{throughout, until};
 use crate::site::{COORDINATOR, PATIENCE, Site};
 
 pub use bench::bench;
+pub use clocks::apart;
 pub use lost::{
     all_killed, cut_from_a_holder, cut_off, frozen, killed, powered_off, stopped, two_lost,
+    with_a_holder,
 };
 pub use members::{added, enrolled_by_a_standby, removed, replaced, restored_beside};
 
@@ -90,13 +93,13 @@ fn until_three(site: &Site) -> Result<()> {
     })
 }
 
-fn leader(site: &Site) -> Result<String> {
+pub(super) fn leader(site: &Site) -> Result<String> {
     let leads = parts(site)?.into_iter().find(|part| part.leads);
     Ok(leads.context("nobody leads")?.node)
 }
 
 /// Waits until the leader is one that is wanted: each other one is restarted, and resigns.
-fn lead(site: &Site, wanted: impl Fn(&str) -> bool) -> Result<String> {
+pub(super) fn lead(site: &Site, wanted: impl Fn(&str) -> bool) -> Result<String> {
     until("the leadership is where it is wanted", PATIENCE, || {
         let now = leader(site)?;
         if !wanted(&now) {

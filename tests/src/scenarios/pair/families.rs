@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{ADDRESSES, CLAIM, explain, settled, until_part, watched};
+use super::{ADDRESSES, CLAIM, explain, settled, watched};
 use crate::scenarios::World;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
@@ -17,7 +17,7 @@ pub fn together(world: &World) -> Result<()> {
     answered_by(site, holder)?;
     watched(|| {
         site.lab.must(["kill", holder])?;
-        until_part(site, other, CLAIM, "holding")?;
+        site.until_part(other, CLAIM, "holding")?;
         answered_by(site, other)
     })?;
     site.lab.must(["start", holder])?;

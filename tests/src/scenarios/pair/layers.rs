@@ -1,16 +1,15 @@
-//! The interface of an address is renamed, taken down, put under another.
-//!
-//! The machine's kernel makes bridges and knows no bonds: to the agent both are an interface over
-//! others, with the addresses on it.
+//! The interface of an address is renamed, taken down, put under a bridge. Bonds and VLANs, which
+//! not every machine's kernel knows, are tried on machines with Debian's.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
-use super::{settled, until_part};
+use super::settled;
 use crate::scenarios::World;
 use crate::scenarios::asked::asked;
+use crate::scenarios::interfaces::{self, fenced, hands_off, is_on, own_address};
 use crate::site::wait::{throughout, until};
 use crate::site::{PATIENCE, Site, holds};
 
@@ -50,10 +49,10 @@ pub fn taken_down(world: &World) -> Result<()> {
     let site = &world.site;
     let (holder, other) = settled(site, SIDE)?;
     hands_off(site, holder)?;
-    let own = own_address(site, holder)?;
+    let own = own_address(site, holder, "eth1")?;
     asked(NETWORK, ADDRESS, || {
         site.sh(holder, "ip link set eth1 down")?;
-        until_part(site, other, SIDE, "holding")?;
+        site.until_part(other, SIDE, "holding")?;
         until(
             "the candidate's reason names the interface",
             PATIENCE,
@@ -73,7 +72,7 @@ pub fn taken_down(world: &World) -> Result<()> {
         settled(site, SIDE)?;
         site.coordctl(&["move", SIDE, "--to", holder])?;
         until(&format!("{holder} holds it on lan0"), PATIENCE, || {
-            is_on(site, holder, "lan0")
+            is_on(site, holder, "lan0", ADDRESS)
         })?;
         fenced(site, holder, "lan0")
     })?;
@@ -93,7 +92,7 @@ pub fn bridged(world: &World) -> Result<()> {
     let site = &world.site;
     let (holder, other) = settled(site, SIDE)?;
     hands_off(site, holder)?;
-    let own = own_address(site, holder)?;
+    let own = own_address(site, holder, "eth1")?;
     asked(NETWORK, ADDRESS, || {
         site.sh(
             holder,
@@ -107,12 +106,12 @@ pub fn bridged(world: &World) -> Result<()> {
         until(
             &format!("{holder} holds it on the bridge"),
             PATIENCE,
-            || is_on(site, holder, "lan0"),
+            || is_on(site, holder, "lan0", ADDRESS),
         )?;
         fenced(site, holder, "lan0")?;
         let kill = "systemctl kill --kill-whom=main hamesh-agent --signal";
         site.sh(holder, &format!("{kill} STOP"))?;
-        let taken = until_part(site, other, SIDE, "holding");
+        let taken = site.until_part(other, SIDE, "holding");
         site.sh(holder, &format!("{kill} CONT"))?;
         taken
     })?;
@@ -123,35 +122,8 @@ pub fn bridged(world: &World) -> Result<()> {
     hands_on(site, holder)
 }
 
-/// The network daemon of the node leaves its interfaces to the scenario.
-fn hands_off(site: &Site, node: &str) -> Result<()> {
-    let stop = "systemctl stop systemd-networkd.socket systemd-networkd";
-    site.sh(node, stop).map(drop)
-}
-
-/// It takes them up again; the claim is settled then.
+/// The network daemon takes the interfaces up again; the claim is settled then.
 fn hands_on(site: &Site, node: &str) -> Result<()> {
-    site.sh(node, "systemctl start systemd-networkd")?;
+    interfaces::hands_on(site, node)?;
     settled(site, SIDE).map(drop)
-}
-
-fn own_address(site: &Site, node: &str) -> Result<String> {
-    let shown = site.sh(node, "ip -o -4 addr show dev eth1 to 192.168.57.0/24")?;
-    let words = shown.split_whitespace().skip_while(|word| *word != "inet");
-    let own = words.clone().nth(1).filter(|word| word.ends_with("/24"));
-    own.map(ToOwned::to_owned)
-        .with_context(|| format!("no address: {shown}"))
-}
-
-fn fenced(site: &Site, node: &str, device: &str) -> Result<()> {
-    let rules = site.sh(node, "nft list table netdev hamesh_fence")?;
-    let on = rules.contains(&format!("\"{device}\""));
-    ensure!(on, "no fence on {device}:\n{rules}");
-    Ok(())
-}
-
-fn is_on(site: &Site, node: &str, device: &str) -> Result<()> {
-    let shown = site.sh(node, &format!("ip -o addr show dev {device} to {ADDRESS}"))?;
-    ensure!(!shown.is_empty(), "{ADDRESS} is not on {device}");
-    Ok(())
 }

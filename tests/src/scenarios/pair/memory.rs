@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{CLAIM, settled, until_part, watched};
+use super::{CLAIM, settled, watched};
 use crate::scenarios::World;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
@@ -24,8 +24,8 @@ pub fn starved(world: &World) -> Result<()> {
             ensure!(now > run, "still run {now}");
             Ok(())
         })?;
-        until_part(site, other, CLAIM, "holding")?;
-        until_part(site, holder, CLAIM, "standby")
+        site.until_part(other, CLAIM, "holding")?;
+        site.until_part(holder, CLAIM, "standby")
     })?;
     let said = site.sh(
         holder,

@@ -83,14 +83,6 @@ fn explain(site: &Site, claim: &str) -> Result<Explanation> {
     site.query(&["explain", claim])
 }
 
-fn until_part(site: &Site, node: &str, claim: &str, wanted: &str) -> Result<()> {
-    until(&format!("{node} is {wanted}"), PATIENCE, || {
-        let part = site.part(node, claim)?;
-        ensure!(part == wanted, "{node} is {part}");
-        Ok(())
-    })
-}
-
 /// The addresses of the claim that a node has configured.
 fn addresses_on(site: &Site, node: &str) -> Result<String> {
     let show = ADDRESSES.map(|ip| format!("ip -o addr show to {ip}"));

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{CLAIM, addresses_on, explain, settled, until_part, watched};
+use super::{CLAIM, addresses_on, explain, settled, watched};
 use crate::scenarios::World;
 use crate::scenarios::identity::enrol_anew;
 use crate::scenarios::packages::{APT, later_packages};
@@ -27,7 +27,7 @@ pub fn upgraded(world: &World) -> Result<()> {
             holder,
             &format!("{APT} install -y -q /root/later.deb </dev/null"),
         )?;
-        until_part(site, holder, CLAIM, "holding")
+        site.until_part(holder, CLAIM, "holding")
     })?;
     ensure!(
         site.agent(holder)?.started_unix_ms > run,
@@ -51,13 +51,13 @@ pub fn removed(world: &World) -> Result<()> {
     let (first, second) = settled(site, CLAIM)?;
     gone(site, first, second, "remove")?;
     site.sh(first, &format!("{APT} install -y -q {AGENT}"))?;
-    until_part(site, first, CLAIM, "standby")?;
+    site.until_part(first, CLAIM, "standby")?;
     ensure!(settled(site, CLAIM)? == (second, first), "it went back");
 
     gone(site, second, first, "purge")?;
     site.sh(second, &format!("{APT} install -y -q {AGENT}"))?;
     enrol_anew(site, second)?;
-    until_part(site, second, CLAIM, "standby")?;
+    site.until_part(second, CLAIM, "standby")?;
     ensure!(settled(site, CLAIM)? == (first, second), "it went back");
     Ok(())
 }
@@ -68,7 +68,7 @@ fn gone(site: &Site, holder: &str, other: &str, verb: &str) -> Result<()> {
         site.sh(holder, &format!("{APT} {verb} -y -q {AGENT}"))?;
         let fence = site.sh(holder, "nft list tables | grep hamesh || true")?;
         let left = addresses_on(site, holder)? + &fence;
-        until_part(site, other, CLAIM, "holding")?;
+        site.until_part(other, CLAIM, "holding")?;
         Ok(left)
     })?;
     ensure!(left.is_empty(), "{verb} left on {holder}:\n{left}");

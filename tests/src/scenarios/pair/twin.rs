@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{CLAIM, SPARE, settled, until_part, watched};
+use super::{CLAIM, SPARE, settled, watched};
 use crate::scenarios::World;
 use crate::site::views::Event;
 use crate::site::wait::{throughout, until};
@@ -23,8 +23,8 @@ pub fn copied(world: &World) -> Result<()> {
     let copy = Copy::of(site, holder)?;
     let played = watched(|| {
         copy.start("")?;
-        until_part(site, other, CLAIM, "holding")?;
-        until_part(site, holder, CLAIM, "unable")?;
+        site.until_part(other, CLAIM, "holding")?;
+        site.until_part(holder, CLAIM, "unable")?;
         told(site, holder, seen)
     });
     copy.end("")?;
@@ -52,7 +52,7 @@ pub fn in_its_place(world: &World) -> Result<()> {
     let played = watched(|| {
         site.sh(COORDINATOR, &format!("{neighbour} nud permanent"))?;
         copy.start(&format!("ip addr add {address}/32 dev eth0; "))?;
-        until_part(site, other, CLAIM, "holding")?;
+        site.until_part(other, CLAIM, "holding")?;
         throughout("the other one keeps it", LONG, || {
             let part = site.part(other, CLAIM)?;
             ensure!(holds(&part), "{other} is {part}");
