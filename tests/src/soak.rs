@@ -213,6 +213,7 @@ mod tests {
             clients: vec![(0..10).map(probe).collect()],
             proxies: holds.map(samples),
             questions: vec![Question::default()],
+            stood_still: Duration::ZERO,
         }
     }
 

@@ -69,7 +69,11 @@ pub fn make_fit() -> Fitness {
     }
 }
 
-fn raise_priority() -> Result<(), Refusal> {
+/// Lets the calling thread run before every ordinary one.
+///
+/// # Errors
+/// [`Refusal`]: it runs as before.
+pub fn raise_priority() -> Result<(), Refusal> {
     let priority = ThreadPriority::from_posix(ScheduleParams {
         sched_priority: PRIORITY,
     });

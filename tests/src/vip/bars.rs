@@ -9,7 +9,7 @@ use super::case::Case;
 use super::figures::Figures;
 use super::record::Record;
 use super::rival::Rival;
-use super::table::{idles, median, runs};
+use super::table::{every_run, idles, median, runs};
 
 const OUTAGE_MS: f64 = 350.0;
 const SHARE_OF_KEEPALIVED: f64 = 0.15;
@@ -162,7 +162,7 @@ fn planned_move(records: &[Record]) -> Bar {
 
 fn never_two(records: &[Record]) -> Bar {
     let two = Case::ALL.into_iter().flat_map(|case| {
-        let runs = runs(records, Rival::HAMESH, case).into_iter();
+        let runs = every_run(records, Rival::HAMESH, case).into_iter();
         runs.map(move |run| (case, run.two_holders_ms(), run.two_at_end))
     });
     let two: Vec<_> = two.collect();
@@ -268,6 +268,22 @@ mod tests {
             figures.two_by_arp_ms = Some(10.0)
         }));
         assert_eq!(verdict(&records, "two holders"), Verdict::Fail);
+    }
+
+    #[test]
+    fn a_run_set_aside_counts_for_two_holders_alone() {
+        let figures = Figures {
+            two_by_address_ms: 1.0,
+            never_recovered: 1,
+            unanswered_after_heal: Some(1),
+            ..Figures::default()
+        };
+        let aside = record(Rival::HAMESH, Case::Partition, Outcome::SetAside(figures));
+        assert_eq!(
+            verdict(std::slice::from_ref(&aside), "two holders"),
+            Verdict::Fail
+        );
+        assert_eq!(verdict(&[aside], "dark"), Verdict::Unmeasured);
     }
 
     #[test]

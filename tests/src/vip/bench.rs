@@ -8,11 +8,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::case::Case;
 use super::faults;
+use super::figures::ms;
 use super::options::{Options, Wanted};
 use super::proxies::Site;
 use super::record::{Machine, Outcome, Record, Records, done};
 use super::rival::Rival;
-use super::{bars, curve, hamesh, idle, keepalived, table};
+use super::{bars, curve, hamesh, idle, keepalived, stillness, table};
 use crate::tidy;
 
 /// A rival that could not be measured so often in a row is left.
@@ -123,9 +124,9 @@ fn change(site: &Site, from: Option<Rival>, to: Rival) -> Result<()> {
 /// Makes the runs of one rival under one case, from the first that is missing.
 fn make(site: &Site, records: &Records, wanted: Wanted, known: u32) -> Result<()> {
     let Wanted { rival, case, runs } = wanted;
-    let mut failures = 0;
+    let (mut failures, mut set_aside) = (0, 0);
     let mut run = known;
-    while run < runs && failures < MOST_FAILURES {
+    while run < runs && failures < MOST_FAILURES && set_aside <= runs {
         let machine = Machine::now()?;
         let began = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let outcome = one(site, rival, case).unwrap_or_else(|error| {
@@ -147,6 +148,7 @@ fn make(site: &Site, records: &Records, wanted: Wanted, known: u32) -> Result<()
                 failures = 0;
                 run += 1;
             }
+            Outcome::SetAside(_) => set_aside += 1,
             Outcome::Failed(_) => mend(site, rival),
         }
     }
@@ -157,7 +159,13 @@ fn one(site: &Site, rival: Rival, case: Case) -> Result<Outcome> {
     let holder = faults::ready(site, rival, case)?;
     Ok(match case {
         Case::Idle => Outcome::Idle(idle::weigh(site, rival.unit(), holder)?),
-        _ => Outcome::Run(faults::run(site, rival, case, holder)?),
+        _ => {
+            let figures = faults::run(site, rival, case, holder)?;
+            match figures.stood_still_ms > ms(stillness::MOST) {
+                true => Outcome::SetAside(figures),
+                false => Outcome::Run(figures),
+            }
+        }
     })
 }
 
@@ -195,6 +203,10 @@ fn line(record: &Record) -> String {
             figures.worst_outage_ms(),
             figures.two_holders_ms(),
             figures.takings
+        ),
+        Outcome::SetAside(figures) => format!(
+            "SET ASIDE: the machine itself stood still for {:.0} ms",
+            figures.stood_still_ms
         ),
         Outcome::Idle(idle) => format!("{:.2} % of a core", idle.holder.cpu_percent),
         Outcome::Failed(why) => format!("NOT MEASURED: {why}"),

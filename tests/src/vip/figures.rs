@@ -22,6 +22,8 @@ pub struct Seen {
     pub proxies: [Vec<Sample>; 2],
     /// The questions of who has the address; none where asking would have changed the outcome.
     pub questions: Vec<Question>,
+    /// For how long the whole machine stood still, at the longest.
+    pub stood_still: Duration,
 }
 
 /// When things happened.
@@ -73,6 +75,9 @@ pub struct Figures {
     pub takings: u32,
     /// Connections from before a planned move.
     pub established: Option<Established>,
+    /// For how long the whole machine stood still, at the longest.
+    #[serde(default)]
+    pub stood_still_ms: f64,
 }
 
 impl Figures {
@@ -114,6 +119,7 @@ impl Figures {
                 .iter()
                 .map(|s| holding::takings(s, marks.fault))
                 .sum(),
+            stood_still_ms: ms(seen.stood_still),
             ..Self::default()
         };
         if let Some(healed) = healed {
@@ -197,6 +203,7 @@ mod tests {
             clients: vec![client(&[1010..4000, 5000..7000]), client(&[])],
             proxies: [proxy(0..10_000), proxy(4000..6000)],
             questions: Vec::new(),
+            stood_still: Duration::ZERO,
         };
         let figures = Figures::of(&seen, &MARKS);
         assert_eq!(figures.outage_ms, [2990.0, 0.0]);
@@ -213,6 +220,7 @@ mod tests {
             clients: vec![client(std::slice::from_ref(&(1010..10_000)))],
             proxies: [proxy(0..1000), proxy(0..0)],
             questions: Vec::new(),
+            stood_still: Duration::ZERO,
         };
         let figures = Figures::of(&seen, &MARKS);
         assert!(!figures.served_again);

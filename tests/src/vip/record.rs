@@ -50,6 +50,8 @@ pub struct Machine {
 pub enum Outcome {
     /// It was measured.
     Run(Figures),
+    /// It was measured, and says nothing: the machine stood still meanwhile. Another one is made.
+    SetAside(Figures),
     /// Nothing was done, and the daemon weighed.
     Idle(Idle),
     /// It could not be measured: why.
@@ -185,7 +187,7 @@ pub fn done(records: &[Record]) -> BTreeMap<(Rival, Case), u32> {
             Outcome::Run(_) | Outcome::Idle(_) => {
                 *done.entry((record.rival, record.case)).or_default() += 1;
             }
-            Outcome::Failed(_) => {}
+            Outcome::SetAside(_) | Outcome::Failed(_) => {}
         }
     }
     done

@@ -32,8 +32,20 @@ pub fn runs(records: &[Record], rival: Rival, case: Case) -> Vec<&Figures> {
     wanted
         .filter_map(|record| match &record.outcome {
             Outcome::Run(figures) => Some(figures),
-            Outcome::Idle(_) | Outcome::Failed(_) => None,
+            Outcome::Idle(_) | Outcome::SetAside(_) | Outcome::Failed(_) => None,
         })
+        .collect()
+}
+
+/// The same with those that were set aside: what must never be is not excused by anything.
+pub fn every_run(records: &[Record], rival: Rival, case: Case) -> Vec<&Figures> {
+    let aside = records.iter().filter_map(|record| match &record.outcome {
+        Outcome::SetAside(figures) if record.rival == rival && record.case == case => Some(figures),
+        Outcome::SetAside(_) | Outcome::Run(_) | Outcome::Idle(_) | Outcome::Failed(_) => None,
+    });
+    runs(records, rival, case)
+        .into_iter()
+        .chain(aside)
         .collect()
 }
 
@@ -43,7 +55,7 @@ pub fn idles(records: &[Record], rival: Rival) -> Vec<&Idle> {
     wanted
         .filter_map(|record| match &record.outcome {
             Outcome::Idle(idle) => Some(idle),
-            Outcome::Run(_) | Outcome::Failed(_) => None,
+            Outcome::Run(_) | Outcome::SetAside(_) | Outcome::Failed(_) => None,
         })
         .collect()
 }
@@ -209,12 +221,23 @@ fn idle_rows(records: &[Record], rival: Rival) -> String {
 fn failures(records: &[Record]) -> String {
     let mut text = String::new();
     for record in records {
-        if let Outcome::Failed(why) = &record.outcome {
-            let Record {
-                rival, case, run, ..
-            } = record;
-            let _ = writeln!(text, "\nnot measured: {rival}, {case}, run {run}: {why}");
-        }
+        let Record {
+            rival, case, run, ..
+        } = record;
+        let _ = match &record.outcome {
+            Outcome::Failed(why) => {
+                writeln!(text, "\nnot measured: {rival}, {case}, run {run}: {why}")
+            }
+            Outcome::SetAside(figures) => writeln!(
+                text,
+                "\nset aside: {rival}, {case}, run {run}: the machine stood still for {:.0} ms; \
+                 outage {:.0} ms, two holders {:.0} ms",
+                figures.stood_still_ms,
+                figures.worst_outage_ms(),
+                figures.two_holders_ms()
+            ),
+            Outcome::Run(_) | Outcome::Idle(_) => Ok(()),
+        };
     }
     text
 }

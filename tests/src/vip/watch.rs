@@ -16,7 +16,7 @@ use super::figures::{Established, Seen};
 use super::holding::Sample;
 use super::probes::{GIVE_UP, Probe};
 use super::proxies::{self, PAGE, PROXIES, WEB};
-use super::{inside, listener};
+use super::{inside, listener, stillness};
 
 const PAUSE: Duration = Duration::from_millis(20);
 /// Connections that are open before a planned move.
@@ -43,6 +43,7 @@ pub struct Watch {
     probers: Vec<(Arc<Pulse>, Watcher<Probe>)>,
     lookers: Vec<Watcher<Sample>>,
     listener: Option<Watcher<Question>>,
+    stillness: JoinHandle<Result<Duration>>,
 }
 
 impl Watch {
@@ -73,8 +74,13 @@ impl Watch {
             let namespace = proxies::namespace(proxy);
             spawn(move || inside::look(&namespace, WEB.into(), origin, &stop))
         });
+        let stillness = {
+            let stop = Arc::clone(&stop);
+            spawn(move || stillness::longest(&stop))
+        };
         Self {
             origin,
+            stillness,
             probers: probers.collect(),
             lookers: lookers.into(),
             listener,
@@ -128,6 +134,7 @@ impl Watch {
         if let Some(listener) = self.listener {
             seen.questions = joined(listener).context("asking for the address")?;
         }
+        seen.stood_still = joined(self.stillness)?;
         Ok(seen)
     }
 }
