@@ -119,7 +119,7 @@ pub enum CloseReason {
 pub enum GrantReason {
     /// It was free, and this candidate the best of those that asked.
     Free(VacantReason),
-    /// The same node asked afresh while it held: its agent restarted.
+    /// The same node asked afresh while it held.
     SameNode,
     /// The node showed a live lease of another leader, or one kept by promises.
     ShownLive(GrantId),
@@ -258,7 +258,7 @@ impl fmt::Display for GrantReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Free(why) => write!(f, "it was free: {why}"),
-            Self::SameNode => f.write_str("its agent restarted"),
+            Self::SameNode => f.write_str("it asked afresh, after a restart or a lapse"),
             Self::ShownLive(grant) => write!(f, "it showed its live grant {grant}"),
         }
     }

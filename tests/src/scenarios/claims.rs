@@ -16,6 +16,7 @@ use crate::site::{COORDINATOR, PATIENCE, Site};
 const EDGE: Shared = Shared {
     claim: "vip/edge",
     ip: EDGE_IP,
+    network: "untrust",
     members: MEMBERS,
 };
 const EDGE_IP: &str = "192.168.30.130";

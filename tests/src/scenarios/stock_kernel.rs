@@ -24,6 +24,7 @@ const SITE_FILE: &str = "lab/sites/stock-kernel.yaml";
 const WEB: Shared = Shared {
     claim: "vip/web",
     ip: "192.168.56.20",
+    network: NETWORK,
     members: ["proxy-1", "proxy-2"],
 };
 /// The lease of the site file, and how much longer clocks that differ by 3 % may make it (with the

@@ -10,13 +10,15 @@ use anyhow::{Result, ensure};
 use super::wait::until;
 use super::{PATIENCE, Site, holds};
 
-/// A claim with one IPv4 address on the network of the lab's client, and its two members.
+/// A claim with one IPv4 address, and its two members.
 #[derive(Debug, Clone, Copy)]
 pub struct Shared {
     /// The claim.
     pub claim: &'static str,
     /// Its address.
     pub ip: &'static str,
+    /// The network of the client that asks for it.
+    pub network: &'static str,
     /// Who may hold it.
     pub members: [&'static str; 2],
 }
@@ -93,7 +95,16 @@ impl Shared {
             "dev=$(ip -o route get {ip} | sed 's/.* dev \\([^ ]*\\).*/\\1/'); \
              arping -c 2 -w 1 -I \"$dev\" {ip} || true"
         );
-        let said = site.lab.must(["client", "--", "sh", "-c", &script])?;
+        let client = [
+            "client",
+            "--network",
+            self.network,
+            "--",
+            "sh",
+            "-c",
+            &script,
+        ];
+        let said = site.lab.must(client)?;
         let mac = |line: &str| Some(line.split_once('[')?.1.split_once(']')?.0.to_lowercase());
         Ok(said.lines().filter_map(mac).collect())
     }

@@ -16,6 +16,7 @@ const SITE_FILE: &str = "lab/sites/clocks.yaml";
 const WEB: Shared = Shared {
     claim: "vip/web",
     ip: "192.168.56.20",
+    network: NETWORK,
     members: ["proxy-1", "proxy-2"],
 };
 const NETWORK: &str = "trust";
