@@ -23,7 +23,6 @@ use hamesh_proto::v1;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::VERSION;
 use crate::checks::Reports;
 use crate::checks::memory::MemoryFile;
 use crate::checks::runner::Checks;
@@ -32,6 +31,7 @@ use crate::claims::Report;
 use crate::claims::run_dir::RunDir;
 use crate::claims::service::Service;
 use crate::cli::Places;
+use crate::gossip::clock::Offset;
 use crate::gossip::{Mesh, PeersView};
 use crate::held::{Held, describe};
 use crate::http::{accept, bind_local, bind_metrics, local_pages, site_pages};
@@ -44,6 +44,8 @@ use crate::renewal::Renewal;
 use crate::session::{Session, SessionState};
 use crate::state::{StateDir, StateError, StateLock};
 use crate::status::Sources;
+use crate::upgrade::Upgrades;
+use crate::version;
 
 /// Why the agent could not start. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +218,7 @@ struct Parts {
     state: StateDir,
     run: RunDir,
     held: Held,
+    upgrades: Upgrades,
     metrics: Arc<Metrics>,
 }
 
@@ -227,9 +230,9 @@ impl Parts {
         run: RunDir,
         start: u64,
     ) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new(VERSION)?);
+        let metrics = Arc::new(Metrics::new(version())?);
         let site = credentials.spiffe_id().site.clone();
-        tracing::info!(%site, start, version = VERSION, "agent of {node} starting");
+        tracing::info!(%site, start, version = version(), "agent of {node} starting");
         let live = LiveCredentials::new(credentials);
         let held = Held::load(
             site,
@@ -239,6 +242,7 @@ impl Parts {
             Arc::clone(&metrics),
         );
         let machine = Machine::read();
+        let upgrades = Upgrades::new(state.clone());
         Ok(Self {
             node,
             start,
@@ -247,6 +251,7 @@ impl Parts {
             state,
             run,
             held,
+            upgrades,
             metrics,
         })
     }
@@ -275,22 +280,13 @@ impl Parts {
             observed,
             assignment: self.held.assignment(),
             claims: claims.clone(),
+            packages: self.upgrades.packages(),
             renewed: renewed.clone(),
             plain: facts_tx,
             signed: signed_tx,
         };
         tasks.spawn(publisher.run());
-        let mesh = Mesh {
-            credentials: self.credentials.clone(),
-            start: self.start,
-            assignment: self.held.assignment(),
-            ring: self.held.ring(),
-            facts: signed,
-            view: peers_tx,
-            offset: offset_tx,
-            metrics: metrics(),
-        };
-        tasks.spawn(mesh.run());
+        tasks.spawn(self.gossip(signed, peers_tx, offset_tx).run());
         let talker = Session {
             credentials: self.credentials.clone(),
             held: self.held.clone(),
@@ -299,11 +295,14 @@ impl Parts {
             facts: facts.clone(),
             peers: peers.clone(),
             lease_keys: keys_tx,
+            outcome: self.upgrades.outcome(),
+            upgrades: self.upgrades.clone(),
             renewed,
             state: session_tx,
             metrics: metrics(),
         };
         tasks.spawn(talker.run());
+        tasks.spawn(self.upgrades.clone().run());
         tasks.spawn(self.renewal(renewed_tx).run());
         let inputs = (
             keys,
@@ -323,6 +322,25 @@ impl Parts {
             claims,
         };
         (sources, stop_claims)
+    }
+
+    /// What tells the others how this node is, and hears how they are.
+    fn gossip(
+        &self,
+        facts: watch::Receiver<Option<v1::SignedFacts>>,
+        view: watch::Sender<Arc<PeersView>>,
+        offset: watch::Sender<Option<Offset>>,
+    ) -> Mesh {
+        Mesh {
+            credentials: self.credentials.clone(),
+            start: self.start,
+            assignment: self.held.assignment(),
+            ring: self.held.ring(),
+            facts,
+            view,
+            offset,
+            metrics: Arc::clone(&self.metrics),
+        }
     }
 
     /// What keeps the node's identity fresh.

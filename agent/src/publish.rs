@@ -10,11 +10,12 @@ use hamesh_proto::facts;
 use hamesh_proto::v1;
 use tokio::sync::watch;
 
-use crate::VERSION;
 use crate::assignment::Assignment;
 use crate::claims::Report;
 use crate::observe::Observed;
 use crate::observe::system::Machine;
+use crate::upgrade::Packages;
+use crate::version;
 
 /// What facts are made of and where they go.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Publisher {
     pub assignment: watch::Receiver<Option<Arc<Assignment>>>,
     /// How its claims stand.
     pub claims: watch::Receiver<Report>,
+    /// Its packages of hamesh.
+    pub packages: watch::Receiver<Packages>,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// For the coordinator, which knows who talks to it.
@@ -53,6 +56,7 @@ impl Publisher {
                 changed = self.observed.changed() => changed,
                 changed = self.assignment.changed() => changed,
                 changed = self.claims.changed() => changed,
+                changed = self.packages.changed() => changed,
                 changed = self.renewed.changed() => changed,
             };
             if changed.is_err() {
@@ -65,12 +69,13 @@ impl Publisher {
         let observed = self.observed.borrow_and_update().clone();
         let assignment = self.assignment.borrow_and_update().clone();
         let claims = self.claims.borrow_and_update().clone();
+        let packages = self.packages.borrow_and_update().clone();
         self.renewed.mark_unchanged();
         v1::Facts {
             node: self.node.clone(),
             started_unix_ms: self.start,
             sequence,
-            version: VERSION.to_owned(),
+            version: version().to_owned(),
             role: assignment
                 .as_ref()
                 .and_then(|held| held.role.clone())
@@ -86,6 +91,8 @@ impl Publisher {
             boot_id: self.machine.boot_id.clone(),
             claims: claims.claim_reports(),
             holder_unfit: claims.unfit.unwrap_or_default(),
+            packages: packages.installed,
+            upgrading: packages.upgrading,
         }
     }
 }

@@ -27,12 +27,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::VERSION;
 use crate::assignment::Coordinator;
 use crate::backoff::Backoff;
 use crate::gossip::PeersView;
 use crate::held::{Held, describe};
 use crate::metrics::Metrics;
+use crate::upgrade::Upgrades;
 
 /// The version of the stream's rules that this agent keeps to.
 pub const PROTOCOL: u32 = 1;
@@ -78,6 +78,10 @@ pub struct Session {
     pub peers: watch::Receiver<Arc<PeersView>>,
     /// Takes the keys of lease datagrams.
     pub lease_keys: watch::Sender<Option<v1::LeaseKeys>>,
+    /// Takes orders to upgrade.
+    pub upgrades: Upgrades,
+    /// What became of the newest one.
+    pub outcome: watch::Receiver<Option<v1::UpgradeOutcome>>,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// Where the session's state is published.
@@ -176,7 +180,7 @@ impl Session {
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let assignment = self.held.assignment().borrow().clone();
         let hello = v1::Hello {
-            version: VERSION.to_owned(),
+            version: crate::version().to_owned(),
             protocol: PROTOCOL,
             assignment: assignment.as_ref().map(|held| held.id.into()),
             proof: assignment
@@ -218,6 +222,7 @@ impl Session {
         let mut teller = Teller::default();
         self.facts.mark_changed();
         self.peers.mark_changed();
+        self.outcome.mark_changed();
         loop {
             tokio::select! {
                 message = inbox.message() => {
@@ -236,6 +241,12 @@ impl Session {
                     let view = self.peers.borrow_and_update().clone();
                     if let Some(told) = teller.tell(&view, Instant::now()) {
                         send(outbox, Kind::Peers(told)).await?;
+                    }
+                }
+                Ok(()) = self.outcome.changed() => {
+                    let outcome = self.outcome.borrow_and_update().clone();
+                    if let Some(outcome) = outcome {
+                        send(outbox, Kind::Upgrade(outcome)).await?;
                     }
                 }
                 Ok(()) = self.renewed.changed() => return Err(End::Renewed),
@@ -271,6 +282,12 @@ impl Session {
             Some(coordinator_message::Kind::Coordinate(told)) => {
                 self.held.coordinate(told.wanted).await;
                 Ok(())
+            }
+            Some(coordinator_message::Kind::Upgrade(order)) => {
+                match self.upgrades.take(order).await {
+                    Some(refused) => send(outbox, Kind::Upgrade(refused)).await,
+                    None => Ok(()),
+                }
             }
             // A second welcome says nothing new; an unknown arm is of a later version.
             Some(coordinator_message::Kind::Welcome(_)) | None => Ok(()),

@@ -44,7 +44,7 @@ struct Part {
 
 /// Does something to coordinators. While that goes on, and for a while after, the holder's machine
 /// alone answers for the address.
-fn unmoved(world: &World, act: impl FnOnce(&Site, &str) -> Result<()>) -> Result<()> {
+pub(super) fn unmoved(world: &World, act: impl FnOnce(&Site, &str) -> Result<()>) -> Result<()> {
     let site = &world.site;
     let (holder, _) = settled(site)?;
     let ((), questions) = asked(NETWORK, EDGE, || {
@@ -90,7 +90,7 @@ fn until_three(site: &Site) -> Result<()> {
     })
 }
 
-fn leader(site: &Site) -> Result<String> {
+pub(super) fn leader(site: &Site) -> Result<String> {
     let leads = parts(site)?.into_iter().find(|part| part.leads);
     Ok(leads.context("nobody leads")?.node)
 }
