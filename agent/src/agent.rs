@@ -9,7 +9,6 @@
 //! renewal --> live credentials (TLS, signatures)
 //! ```
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +22,6 @@ use hamesh_proto::v1;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::VERSION;
 use crate::checks::Reports;
 use crate::checks::memory::MemoryFile;
 use crate::checks::runner::Checks;
@@ -44,44 +42,14 @@ use crate::publish::Publisher;
 use crate::renewal::Renewal;
 use crate::session::lookout::{Lookout, Term};
 use crate::session::{Session, SessionState};
-use crate::state::{StateDir, StateError, StateLock};
+use crate::state::{StateDir, StateLock};
 use crate::status::Sources;
+use crate::upgrade::Upgrades;
+use crate::version;
 
-/// Why the agent could not start. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The state directory is of no use.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// Not enrolled.
-    #[error(
-        "this machine is not enrolled ({0} holds no identity); on a coordinator run \
-         `coordctl token create NODE`, then here `hamesh-agent enroll`"
-    )]
-    NotEnrolled(std::path::PathBuf),
-    /// The identity is a coordinator's or an operator's.
-    #[error("{0} is not an agent's identity; enrol this machine with a token")]
-    NoAgent(String),
-    /// A socket cannot be opened.
-    #[error("cannot listen on {what}")]
-    Listen {
-        /// Which.
-        what: String,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The runtime directory cannot be made.
-    #[error("cannot use {path}")]
-    Runtime {
-        /// The directory.
-        path: std::path::PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A defect: two series of metrics clash.
-    #[error("the metrics cannot be set up")]
-    Metrics(#[from] prometheus::Error),
-}
+mod start_error;
+
+pub use start_error::StartError;
 
 /// How long the clean end may take before systemd would see to it.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -218,6 +186,7 @@ struct Parts {
     state: StateDir,
     run: RunDir,
     held: Held,
+    upgrades: Upgrades,
     metrics: Arc<Metrics>,
 }
 
@@ -229,9 +198,9 @@ impl Parts {
         run: RunDir,
         start: u64,
     ) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new(VERSION)?);
+        let metrics = Arc::new(Metrics::new(version())?);
         let site = credentials.spiffe_id().site.clone();
-        tracing::info!(%site, start, version = VERSION, "agent of {node} starting");
+        tracing::info!(%site, start, version = version(), "agent of {node} starting");
         let live = LiveCredentials::new(credentials);
         let held = Held::load(
             site,
@@ -241,6 +210,7 @@ impl Parts {
             Arc::clone(&metrics),
         );
         let machine = Machine::read();
+        let upgrades = Upgrades::new(state.clone());
         Ok(Self {
             node,
             start,
@@ -249,6 +219,7 @@ impl Parts {
             state,
             run,
             held,
+            upgrades,
             metrics,
         })
     }
@@ -274,22 +245,13 @@ impl Parts {
             assignment: self.held.assignment(),
             claims: claims.clone(),
             session: session.clone(),
+            packages: self.upgrades.packages(),
             renewed: renewed.clone(),
             plain: facts_tx,
             signed: signed_tx,
         };
         tasks.spawn(publisher.run());
-        let mesh = Mesh {
-            credentials: self.credentials.clone(),
-            start: self.start,
-            assignment: self.held.assignment(),
-            ring: self.held.ring(),
-            facts: signed,
-            view: peers_tx,
-            offset: offset_tx,
-            metrics: metrics(),
-        };
-        tasks.spawn(mesh.run());
+        tasks.spawn(self.gossip(signed, peers_tx, offset_tx).run());
         let talker = Session {
             credentials: self.credentials.clone(),
             held: self.held.clone(),
@@ -299,11 +261,14 @@ impl Parts {
             peers: peers.clone(),
             lookout: self.lookout(&peers, &claims),
             lease_keys: keys_tx,
+            outcome: self.upgrades.outcome(),
+            upgrades: self.upgrades.clone(),
             renewed,
             state: session_tx,
             metrics: metrics(),
         };
         tasks.spawn(talker.run());
+        tasks.spawn(self.upgrades.clone().run());
         tasks.spawn(self.renewal(renewed_tx).run());
         let inputs = (
             keys,
@@ -350,6 +315,25 @@ impl Parts {
             peers: peers.clone(),
             claims: claims.clone(),
             followed: Term::default(),
+        }
+    }
+
+    /// What tells the others how this node is, and hears how they are.
+    fn gossip(
+        &self,
+        facts: watch::Receiver<Option<v1::SignedFacts>>,
+        view: watch::Sender<Arc<PeersView>>,
+        offset: watch::Sender<Option<Offset>>,
+    ) -> Mesh {
+        Mesh {
+            credentials: self.credentials.clone(),
+            start: self.start,
+            assignment: self.held.assignment(),
+            ring: self.held.ring(),
+            facts,
+            view,
+            offset,
+            metrics: Arc::clone(&self.metrics),
         }
     }
 

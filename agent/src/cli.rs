@@ -68,6 +68,9 @@ pub enum Command {
     /// Open a claim on this node by hand when no coordinator can: the last resort
     #[command(name = "break-glass")]
     BreakGlass(BreakGlass),
+    /// Install the version of hamesh that the coordinator ordered (what hamesh-upgrade.service
+    /// does, as root)
+    Upgrade,
     /// Write man pages or shell completions
     #[command(hide = true)]
     Generate(Generate),

@@ -23,6 +23,7 @@ use crate::notify::notify;
 use crate::state::{StateDir, StateError};
 use crate::status::Status;
 use crate::stopping;
+use crate::upgrade::install::{self, Tools};
 
 /// The unit that runs the agent.
 const UNIT: &str = "hamesh-agent.service";
@@ -44,6 +45,7 @@ pub async fn carry_out(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Fence(fence) => keep_fence(&places, fence.action),
         Command::BreakGlass(wanted) => break_glass(&places, &wanted.action),
+        Command::Upgrade => upgrade(&places),
         Command::Generate(generate) => write_generated(&generate),
     }
 }
@@ -204,6 +206,16 @@ fn break_glass(places: &Places, action: &BreakGlassAction) -> anyhow::Result<()>
             }
         }
     }
+    Ok(())
+}
+
+fn upgrade(places: &Places) -> anyhow::Result<()> {
+    let state = StateDir::open(&places.state_dir)?;
+    let done = install::carry_out(&state, &Tools::default())?;
+    ensure!(
+        done,
+        "the order was not carried out, for the reason above; the coordinator is told"
+    );
     Ok(())
 }
 

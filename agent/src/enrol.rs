@@ -23,7 +23,6 @@ use hamesh_proto::v1::enrolment_client::EnrolmentClient;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use crate::VERSION;
 use crate::assignment::{Coordinator, Refusal, coordinators};
 use crate::state::{StateDir, StateError};
 
@@ -124,7 +123,7 @@ impl Enrolment {
             node: self.node.to_string(),
             token: self.token.to_string(),
             csr_der: key.csr_der(),
-            agent_version: VERSION.to_owned(),
+            agent_version: crate::version().to_owned(),
         };
         let (address, answer) = self.ask(request).await?;
         Accepted::read(address, key, answer, &self.node)?.keep(state)
@@ -176,7 +175,7 @@ pub async fn re_enrol(
         Principal::Coordinator(_) | Principal::Operator(_) => return Err(EnrolError::NotEnrolled),
     };
     let key = state.pending_key()?;
-    let request = hamesh_proto::re_enrol::request(present, key.csr_der(), VERSION);
+    let request = hamesh_proto::re_enrol::request(present, key.csr_der(), crate::version());
     let mut last = EnrolError::NoCoordinator;
     for &address in known {
         for der in present.trust().ders() {

@@ -12,6 +12,7 @@
 //! | [`claims`] | holds addresses under leases, by a thread of its own |
 //! | [`observe`], [`publish`] | what the node sees of itself, and says |
 //! | [`http`], [`metrics`], [`status`] | what others can ask |
+//! | [`upgrade`] | upgrades of hamesh's own packages, as the coordinator orders them |
 //! | [`backoff`], [`notify`], [`stopping`] | pauses between attempts; systemd |
 //!
 //! An agent needs a coordinator only to be told something new: it starts from disk, gossips and
@@ -38,6 +39,16 @@ pub mod session;
 pub mod state;
 pub mod status;
 pub mod stopping;
+pub mod upgrade;
 
-/// The agent's version, as it tells it to others.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+use std::sync::LazyLock;
+
+/// The version that was compiled in.
+const BUILT: &str = env!("CARGO_PKG_VERSION");
+
+/// The agent's version, as it tells it to others: that of the package that it was started from.
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> =
+        LazyLock::new(|| hamesh_proto::version::running("hamesh-agent", "hamesh-agent", BUILT));
+    &VERSION
+}

@@ -10,12 +10,13 @@ use hamesh_proto::facts;
 use hamesh_proto::v1;
 use tokio::sync::watch;
 
-use crate::VERSION;
 use crate::assignment::Assignment;
 use crate::claims::Report;
 use crate::observe::Observed;
 use crate::observe::system::Machine;
 use crate::session::SessionState;
+use crate::upgrade::Packages;
+use crate::version;
 
 /// What facts are made of and where they go.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Publisher {
     pub claims: watch::Receiver<Report>,
     /// Whom it has a session with.
     pub session: watch::Receiver<SessionState>,
+    /// Its packages of hamesh.
+    pub packages: watch::Receiver<Packages>,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// For the coordinator, which knows who talks to it.
@@ -57,6 +60,7 @@ impl Publisher {
                 changed = self.assignment.changed() => changed,
                 changed = self.claims.changed() => changed,
                 changed = self.session.changed() => changed,
+                changed = self.packages.changed() => changed,
                 changed = self.renewed.changed() => changed,
             };
             if changed.is_err() {
@@ -70,12 +74,13 @@ impl Publisher {
         let assignment = self.assignment.borrow_and_update().clone();
         let claims = self.claims.borrow_and_update().clone();
         let leadership = self.session.borrow_and_update().leadership.clone();
+        let packages = self.packages.borrow_and_update().clone();
         self.renewed.mark_unchanged();
         v1::Facts {
             node: self.node.clone(),
             started_unix_ms: self.start,
             sequence,
-            version: VERSION.to_owned(),
+            version: version().to_owned(),
             role: assignment
                 .as_ref()
                 .and_then(|held| held.role.clone())
@@ -92,6 +97,8 @@ impl Publisher {
             claims: claims.claim_reports(),
             holder_unfit: claims.unfit.unwrap_or_default(),
             leadership: leadership.as_ref().map(Into::into),
+            packages: packages.installed,
+            upgrading: packages.upgrading,
         }
     }
 }

@@ -31,16 +31,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::VERSION;
 use crate::assignment::Coordinator;
 use crate::backoff::Backoff;
 use crate::gossip::PeersView;
 use crate::held::{Held, describe};
 use crate::metrics::Metrics;
+use crate::upgrade::Upgrades;
 
 pub mod lookout;
+mod teller;
 
 use lookout::{Leadership, Lookout};
+use teller::Teller;
 
 /// The version of the stream's rules that this agent keeps to.
 pub const PROTOCOL: u32 = 1;
@@ -53,8 +55,6 @@ const HOPS: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that wait for the network. More than one agent ever has to say at once.
 const OUTBOX: usize = 16;
-/// How often the peers' facts are told; their life and death are told at once.
-const PEERS_IN_FULL_EVERY: Duration = Duration::from_secs(30);
 /// How often what could not be written to disk is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
 
@@ -90,6 +90,10 @@ pub struct Session {
     pub lookout: Lookout,
     /// Takes the keys of lease datagrams.
     pub lease_keys: watch::Sender<Option<v1::LeaseKeys>>,
+    /// Takes orders to upgrade.
+    pub upgrades: Upgrades,
+    /// What became of the newest one.
+    pub outcome: watch::Receiver<Option<v1::UpgradeOutcome>>,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// Where the session's state is published.
@@ -207,7 +211,7 @@ impl Session {
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let assignment = self.held.assignment().borrow().clone();
         let hello = v1::Hello {
-            version: VERSION.to_owned(),
+            version: crate::version().to_owned(),
             protocol: PROTOCOL,
             assignment: assignment.as_ref().map(|held| held.id.into()),
             proof: assignment
@@ -252,6 +256,7 @@ impl Session {
         let mut teller = Teller::default();
         self.facts.mark_changed();
         self.peers.mark_changed();
+        self.outcome.mark_changed();
         loop {
             tokio::select! {
                 message = inbox.message() => {
@@ -270,6 +275,12 @@ impl Session {
                     let view = self.peers.borrow_and_update().clone();
                     if let Some(told) = teller.tell(&view, Instant::now()) {
                         send(outbox, Kind::Peers(told)).await?;
+                    }
+                }
+                Ok(()) = self.outcome.changed() => {
+                    let outcome = self.outcome.borrow_and_update().clone();
+                    if let Some(outcome) = outcome {
+                        send(outbox, Kind::Upgrade(outcome)).await?;
                     }
                 }
                 Ok(()) = self.renewed.changed() => return Err(End::Renewed),
@@ -306,6 +317,12 @@ impl Session {
             Some(coordinator_message::Kind::Coordinate(told)) => {
                 self.held.coordinate(told.wanted).await;
                 Ok(())
+            }
+            Some(coordinator_message::Kind::Upgrade(order)) => {
+                match self.upgrades.take(order).await {
+                    Some(refused) => send(outbox, Kind::Upgrade(refused)).await,
+                    None => Ok(()),
+                }
             }
             // A second welcome says nothing new; an unknown arm is of a later version.
             Some(coordinator_message::Kind::Welcome(_)) | None => Ok(()),
@@ -349,40 +366,6 @@ impl Session {
             }
             changed
         });
-    }
-}
-
-/// Decides how much of the peers to tell: everything now and then, life and death at once.
-#[derive(Debug, Default)]
-struct Teller {
-    in_full_at: Option<Instant>,
-    lives: Vec<(String, bool)>,
-}
-
-impl Teller {
-    fn tell(&mut self, view: &PeersView, now: Instant) -> Option<v1::PeerView> {
-        let lives = view
-            .iter()
-            .map(|(node, peer)| (node.to_string(), peer.alive))
-            .collect();
-        let in_full = self
-            .in_full_at
-            .is_none_or(|at| now - at >= PEERS_IN_FULL_EVERY);
-        if !in_full && self.lives == lives {
-            return None;
-        }
-        if in_full {
-            self.in_full_at = Some(now);
-        }
-        self.lives = lives;
-        let peers = view.iter().map(|(node, peer)| v1::Peer {
-            node: node.to_string(),
-            alive: peer.alive,
-            facts: peer.facts.clone().filter(|_| in_full),
-        });
-        Some(v1::PeerView {
-            peers: peers.collect(),
-        })
     }
 }
 

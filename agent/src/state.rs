@@ -12,6 +12,7 @@
 //! | `fence` | the claimed addresses, which a boot fences before the network comes up |
 //! | `started` | the number of the newest run |
 //! | `lock` | held by the running agent |
+//! | `upgrade-*.json` | an ordered upgrade and what became of it ([`crate::upgrade::files`]) |
 //!
 //! Guarantees: a file is its old or its new version whatever happens, and new after a write that
 //! returned `Ok`; secrets are 0600; two agents never share a directory.
@@ -299,7 +300,7 @@ impl StateDir {
         Ok(start)
     }
 
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
         let path = self.0.join(name);
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -311,7 +312,7 @@ impl StateDir {
             .map_err(|source| StateError::Damaged { path, source })
     }
 
-    fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
+    pub(crate) fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let path = self.0.join(name);
         let text = serde_json::to_vec_pretty(value).map_err(|source| StateError::Damaged {
             path: path.clone(),

@@ -8,7 +8,6 @@ use hamesh_proto::v1;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::VERSION;
 use crate::claims::Report;
 use crate::gossip::PeersView;
 use crate::held::Held;
@@ -112,7 +111,7 @@ impl Sources {
         Status {
             node: id.principal.name().to_owned(),
             site: id.site.to_string(),
-            version: VERSION.to_owned(),
+            version: crate::version().to_owned(),
             started_unix_ms: self.start,
             certificate: Certificate {
                 serial: credentials.serial().to_owned(),

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::rotation::Progress;
 use crate::sessions::Sessions;
 use crate::store::Membership;
+use crate::upgrade::Upgrades;
 use crate::world::World;
 
 /// The parts of a running coordinator.
@@ -49,6 +50,7 @@ pub struct Core {
     pub metrics: Metrics,
     pub sessions: Sessions,
     pub claims: Claims,
+    pub upgrades: Upgrades,
     pub world: watch::Sender<Arc<World>>,
     pub verdicts: watch::Sender<Arc<BTreeMap<NodeId, Verdict>>>,
     pub rotation: watch::Sender<Progress>,

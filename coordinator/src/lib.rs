@@ -12,6 +12,7 @@
 //! | [`authority`] | who gets which certificate |
 //! | [`leadership`] | whether this coordinator leads |
 //! | [`world`], [`sessions`] | the state as last read, and who is connected |
+//! | [`upgrade`] | upgrades of hamesh itself: the order, and carrying it out |
 //! | [`watcher`], [`rotation`] | the loops that judge nodes and rotate the gossip key |
 //! | [`claims`] | who is granted what: the grantors' thread, its keys and its store |
 //! | [`backup`] | backups: the file, what is in it, the schedule |
@@ -51,8 +52,21 @@ pub mod sessions;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod upgrade;
 pub mod watcher;
 pub mod world;
 
-/// The version of this program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+use std::sync::LazyLock;
+
+/// The version that was compiled in.
+const BUILT: &str = env!("CARGO_PKG_VERSION");
+
+/// The version of the coordinator, as it tells it to others: that of the package that it was
+/// started from.
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let program = "hamesh-coordinator";
+        hamesh_proto::version::running(program, program, BUILT)
+    });
+    &VERSION
+}

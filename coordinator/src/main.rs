@@ -84,7 +84,7 @@ async fn serve(dirs: Dirs, agents_valid: Duration) -> anyhow::Result<()> {
         };
         notify(READY);
         tracing::info!(
-            version = hamesh_coordinator::VERSION,
+            version = hamesh_coordinator::version(),
             epoch = running.core.epoch(),
             api = %running.api,
             "the coordinator serves"

@@ -174,7 +174,7 @@ impl Metrics {
 
 fn build_info(register: &Families<'_>) {
     let family = register.gauges("build_info", "1, with the version.", &["version"]);
-    family.with_label_values(&[crate::VERSION]).set(1);
+    family.with_label_values(&[crate::version()]).set(1);
 }
 
 /// Makes families in a registry. Names and labels are constants, so a clash is a bug of ours.

@@ -18,6 +18,7 @@
 //! | [`token`] | the single-use secret that lets a node enrol |
 //! | [`files`], [`pem_text`], [`hex`], [`random`], [`unix_time`] | the small parts underneath |
 //! | [`ports`] | who listens where |
+//! | [`version`] | versions of the packages: which comes later, which one runs |
 
 #[allow(
     missing_docs,
@@ -67,3 +68,4 @@ pub mod tls;
 pub mod token;
 pub mod trust;
 pub mod unix_time;
+pub mod version;

@@ -26,6 +26,9 @@ use crate::records::{CertificateRecord, NodeRecord};
 
 /// The protocol's version that this coordinator speaks.
 pub const PROTOCOL: u32 = 1;
+/// The oldest one that it takes from agents: that of the release before, for coordinators are
+/// upgraded first.
+const OLDEST_PROTOCOL: u32 = 1;
 
 /// Valid certificates that a node may have at once. Renewal at two thirds of their life leaves
 /// two; more mean an agent that renews in a loop.

@@ -18,12 +18,13 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::PROTOCOL;
 use super::admission::{Admitted, removed, revoked};
+use super::{OLDEST_PROTOCOL, PROTOCOL};
 use crate::claims::keys::{Parts, SessionKey};
 use crate::core::Core;
 use crate::ledger::EventKind;
 use crate::sessions::{Agent, Session, Starts};
+use crate::upgrade::Orders;
 
 /// An agent that was admitted says Hello at once.
 const HELLO: Duration = Duration::from_secs(10);
@@ -76,6 +77,8 @@ struct Told {
     refused: Option<v1::AssignmentId>,
     peer_keys: Option<Vec<v1::LeaseKey>>,
     coordinate: Option<bool>,
+    /// The name of an order.
+    upgrade: Option<String>,
 }
 
 impl Serving {
@@ -90,9 +93,10 @@ impl Serving {
         let mut world = core.world.subscribe();
         let mut parts = core.claims.parts.subscribe();
         let mut starts = core.sessions.starts();
+        let mut orders = core.upgrades.orders();
         self.send(ToAgent::Welcome(v1::Welcome {
             coordinator: core.node.to_string(),
-            version: crate::VERSION.to_owned(),
+            version: crate::version().to_owned(),
             protocol: PROTOCOL,
             leadership: core.own_leadership(),
         }))
@@ -110,6 +114,8 @@ impl Serving {
             let starts_now = Arc::clone(&starts.borrow_and_update());
             self.push_lease_keys(&newest, (&parts_now, &starts_now), &own_key)
                 .await?;
+            let orders_now = Arc::clone(&orders.borrow_and_update());
+            self.push_order(&orders_now).await?;
             tokio::select! {
                 message = incoming.message() => match message {
                     Ok(Some(message)) => self.take(&session, message).await?,
@@ -117,6 +123,7 @@ impl Serving {
                 },
                 changed = world.changed() => if changed.is_err() { return Ok(()) },
                 changed = parts.changed() => if changed.is_err() { return Ok(()) },
+                changed = orders.changed() => if changed.is_err() { return Ok(()) },
                 changed = starts.changed() => if changed.is_err() { return Ok(()) },
                 () = session.superseded() => return Err(Status::aborted(
                     "a newer session of this node was opened",
@@ -143,9 +150,10 @@ impl Serving {
         let Some(FromAgent::Hello(hello)) = message.kind else {
             return Err(Status::invalid_argument("a session begins with Hello"));
         };
-        if hello.protocol < PROTOCOL {
+        if hello.protocol < OLDEST_PROTOCOL {
             return Err(Status::failed_precondition(format!(
-                "this coordinator speaks protocol {PROTOCOL}, the agent {}; upgrade the agent",
+                "this coordinator speaks protocols {OLDEST_PROTOCOL} to {PROTOCOL}, the agent {}; \
+                 upgrade the agent",
                 hello.protocol
             )));
         }
@@ -228,6 +236,9 @@ impl Serving {
             }
             Some(FromAgent::AssignmentAck(ack)) => self.acknowledged(session, ack).await?,
             Some(FromAgent::KeyRingAck(ack)) => session.key_ring(ack.version),
+            Some(FromAgent::Upgrade(outcome)) => {
+                self.core.upgrades.heard(&self.admitted.node, outcome);
+            }
             Some(FromAgent::Hello(_)) => {
                 self.core
                     .metrics
@@ -325,6 +336,18 @@ impl Serving {
         };
         self.send(ToAgent::LeaseKeys(keys)).await?;
         self.told.peer_keys = Some(peers);
+        Ok(())
+    }
+
+    /// Sends the order that stands for this node, once in each session.
+    async fn push_order(&mut self, orders: &Orders) -> Result<(), Status> {
+        let Some(order) = orders.get(&self.admitted.node) else {
+            return Ok(());
+        };
+        if self.told.upgrade.as_ref() != Some(&order.id) {
+            self.send(ToAgent::Upgrade(order.message())).await?;
+            self.told.upgrade = Some(order.id.clone());
+        }
         Ok(())
     }
 

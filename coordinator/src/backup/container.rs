@@ -100,7 +100,7 @@ pub fn wrap(about: &About<'_>, key: &BackupKey, content: &[u8]) -> Vec<u8> {
     let header = Header {
         site: about.site.to_owned(),
         coordinator: about.coordinator.to_owned(),
-        version: crate::VERSION.to_owned(),
+        version: crate::version().to_owned(),
         made_unix_ms: about.made_unix_ms,
         salt: hex::encode(&key.salt),
         iterations: key.iterations,

@@ -115,7 +115,7 @@ impl Snapshot {
             format: FORMAT,
             site: core.site.clone(),
             coordinator: core.node.clone(),
-            version: crate::VERSION.to_owned(),
+            version: crate::version().to_owned(),
             made_unix_ms: core.clock.unix_ms(),
             revision: listing.revision.0,
             ca_pem: core.authority.ca().to_pem().to_string(),

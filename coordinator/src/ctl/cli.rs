@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use hamesh_proto::ids::{NodeId, OperatorName};
 use hamesh_roles::Role;
 
+pub use self::upgrade::Upgrade;
 use super::output::Form;
 use super::time::parse_span;
 
@@ -91,6 +92,9 @@ pub enum Command {
     Gossip(GossipCommand),
     /// Write everything that the coordinators know to an encrypted file, or check such a file
     Backup(Backup),
+    /// Upgrade hamesh itself, one node after the other: coordinators, then agents
+    #[command(long_about = upgrade::ABOUT)]
+    Upgrade(Upgrade),
     /// List, add and remove coordinators
     #[command(subcommand)]
     Coordinator(CoordinatorCommand),
@@ -412,3 +416,4 @@ pub fn role_names() -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests;
+mod upgrade;

@@ -114,7 +114,7 @@ pub(super) async fn take_over(
         coordinator: node.to_string(),
         started_unix_ms,
     };
-    let text = format!("{node} leads, epoch {term}, version {}", crate::VERSION);
+    let text = format!("{node} leads, epoch {term}, version {}", crate::version());
     let change = Change::new(format!("coordinator/{node}"), started_unix_ms)
         .put(keys::LEADER, kept.as_ref(), &LeaderRecord::from(next))
         .put(keys::EPOCH, epoch.as_ref(), &record)

@@ -56,6 +56,10 @@ pub enum EventKind {
     BackupFailed,
     BackupTaken,
     BackupKeySet,
+    UpgradeStarted,
+    UpgradeStep,
+    UpgradeDone,
+    UpgradeFailed,
 }
 
 impl EventKind {
@@ -107,6 +111,10 @@ impl EventKind {
             Self::BackupFailed => "backup.failed",
             Self::BackupTaken => "backup.taken",
             Self::BackupKeySet => "backup.passphrase_set",
+            Self::UpgradeStarted => "upgrade.started",
+            Self::UpgradeStep => "upgrade.step",
+            Self::UpgradeDone => "upgrade.done",
+            Self::UpgradeFailed => "upgrade.failed",
         }
     }
 }

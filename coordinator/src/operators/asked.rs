@@ -34,6 +34,7 @@ reads!(
     ReadSiteRequest,
     PlanSiteRequest,
     PlanAssignRequest,
+    PlanUpgradeRequest,
     ListTokensRequest,
     ListOperatorsRequest,
     AuditRequest,
@@ -70,6 +71,16 @@ changes!(
     RotateGossipKeyRequest: |_it| "a new gossip key".to_owned(),
     BackupRequest: |_it| "a backup of everything, the CA's key among it".to_owned(),
     SetBackupKeyRequest: |_it| "a passphrase for the scheduled backups".to_owned(),
+    UpgradeRequest: |it| {
+        let wish = it.wish.clone().unwrap_or_default();
+        let nodes = |lead: &str, nodes: &[String]| match nodes {
+            [] => String::new(),
+            nodes => format!("{lead}{}", nodes.join(", ")),
+        };
+        let (only, skip) = (nodes(", only ", &wish.nodes), nodes(", without ", &wish.skip));
+        let resumed = if it.resumed { ", going on" } else { "" };
+        format!("to {}{only}{skip}{resumed}", wish.version)
+    },
     MoveClaimRequest: |it| format!("{} to {}", it.claim, or(&it.to, "the best other node")),
     PauseClaimRequest: |it| {
         format!("{} {}", if it.paused { "pause" } else { "resume" }, it.claim)

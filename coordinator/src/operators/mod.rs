@@ -22,6 +22,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod upgrades;
 
 use std::sync::Arc;
 
@@ -67,6 +68,7 @@ impl v1::operators_server::Operators for OperatorsService {
     type BackupStream = ReceiverStream<Result<v1::BackupPiece, Status>>;
     type EventsStream = ReceiverStream<Result<v1::Event, Status>>;
     type RotateGossipKeyStream = ReceiverStream<Result<v1::RotationProgress, Status>>;
+    type UpgradeStream = ReceiverStream<Result<v1::UpgradeProgress, Status>>;
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::SiteStatus> {
         self.serve("Operators/Status", request, |it| self.read_status(it))
@@ -204,5 +206,20 @@ impl v1::operators_server::Operators for OperatorsService {
             self.keep_backup_key(it)
         })
         .await
+    }
+
+    async fn plan_upgrade(
+        &self,
+        request: Request<v1::PlanUpgradeRequest>,
+    ) -> Answer<v1::UpgradePlan> {
+        self.serve("Operators/PlanUpgrade", request, |it| {
+            self.plan_of_upgrade(it)
+        })
+        .await
+    }
+
+    async fn upgrade(&self, request: Request<v1::UpgradeRequest>) -> Answer<Self::UpgradeStream> {
+        self.serve("Operators/Upgrade", request, |it| self.begin_upgrade(it))
+            .await
     }
 }

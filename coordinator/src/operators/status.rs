@@ -36,7 +36,7 @@ impl OperatorsService {
         Ok(v1::SiteStatus {
             site: core.site.to_string(),
             coordinator: core.node.to_string(),
-            coordinator_version: crate::VERSION.to_owned(),
+            coordinator_version: crate::version().to_owned(),
             desired: Some(world.desired.id()),
             epoch: core.epoch(),
             nodes: world.desired.site.nodes.keys().map(node).collect(),

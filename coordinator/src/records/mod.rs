@@ -14,6 +14,7 @@ mod coordinators;
 pub mod keys;
 mod values;
 
+use hamesh_proto::version::PackageVersion;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub use values::{
 
 /// The one format that is written, and the newest that is read.
 const FORMAT: u32 = 1;
+/// The version of hamesh that each format is read since, the first format first. A release reads a
+/// format before any release writes it.
+const READ_SINCE: [&str; FORMAT as usize] = ["0.1.0"];
 
 /// A type that the store holds.
 pub trait Record: Serialize + DeserializeOwned {}
@@ -87,13 +91,30 @@ pub fn encode<T: Record>(value: &T) -> Vec<u8> {
     .expect("our records are plain JSON")
 }
 
+/// The oldest version of hamesh that reads this format.
+pub fn read_since(format: u32) -> PackageVersion {
+    let at = (format.clamp(1, FORMAT) - 1) as usize;
+    READ_SINCE[at].parse().expect("our own versions are some")
+}
+
+/// The format of the value that `key` holds, which may be a later one than can be read here.
+pub fn format_of(key: &str, bytes: &[u8]) -> Result<u32, DecodeError> {
+    match serde_json::from_slice(bytes) {
+        Ok(Format { format }) => Ok(format),
+        Err(error) => Err(DecodeError::Damaged {
+            key: key.to_owned(),
+            problem: error.to_string(),
+        }),
+    }
+}
+
 /// The value that `key` holds.
 pub fn decode<T: Record>(key: &str, bytes: &[u8]) -> Result<T, DecodeError> {
     let damaged = |error: serde_json::Error| DecodeError::Damaged {
         key: key.to_owned(),
         problem: error.to_string(),
     };
-    let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+    let format = format_of(key, bytes)?;
     if format > FORMAT {
         return Err(DecodeError::Later {
             key: key.to_owned(),
@@ -139,6 +160,14 @@ mod tests {
                 format: 2
             }
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_by_this_version_and_every_format_has_a_first_one() {
+        let this: PackageVersion = env!("CARGO_PKG_VERSION").parse().expect("a version");
+        assert!(read_since(FORMAT) <= this);
+        let rising: Vec<_> = (1..=FORMAT).map(read_since).collect();
+        assert!(rising.is_sorted());
     }
 
     proptest! {

@@ -26,6 +26,7 @@ use crate::records::{CoordinatorPart, CoordinatorRecord, EpochRecord, SiteRecord
 use crate::rotation::{self, Progress};
 use crate::sessions::Sessions;
 use crate::store::{Membership, MeteredStore, StoreError};
+use crate::upgrade::Upgrades;
 use crate::world::{World, WorldError};
 
 /// The pause between two attempts to reach the store.
@@ -132,6 +133,7 @@ pub(super) async fn core(parts: &Parts) -> Result<(Core, Served, Elector), Start
         metrics,
         sessions: Sessions::default(),
         claims,
+        upgrades: Upgrades::default(),
         world: watch::channel(Arc::new(world)).0,
         verdicts: watch::channel(Arc::new(BTreeMap::new())).0,
         rotation: watch::channel(Progress::unknown()).0,

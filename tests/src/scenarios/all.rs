@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{
     Ground, Scenario, World, claims, coordinator, desired, disks, hostile, identity, kernels, lab,
-    leaders, membership, moves, observe, packages, pair, stock_kernel,
+    leaders, membership, moves, observe, packages, pair, stock_kernel, upgrade,
 };
 
 /// Every scenario, in order.
@@ -152,6 +152,14 @@ pub const ALL: &[Scenario] = &[
     on_whole(
         "a restored coordinator ends those of before",
         leaders::restored_beside,
+    ),
+    on_whole(
+        "an upgrade takes coordinators, then agents, and moves no address",
+        upgrade::there_and_back,
+    ),
+    on_whole(
+        "an upgrade to an unknown version changes nothing",
+        upgrade::unknown_version,
     ),
     on_whole("coordinators are removed down to one", leaders::removed),
     on_whole(

@@ -56,6 +56,9 @@ fn every_command_parses() {
         "coordctl restore site.backup --node control-1 --operator ada --yes --above 7",
         "coordctl init --site-file site.yaml --node control-1",
         "coordctl init --site-file site.yaml --node control-1 --operator ada",
+        "coordctl upgrade --to 0.2.0",
+        "coordctl upgrade --to 0.2.0 --nodes node-1,node-2 --dry-run",
+        "coordctl upgrade --to 1:0.2.0+a~b-1 --skip node-1 --skip node-2 --yes",
         "coordctl generate man out",
         "coordctl generate completions out",
     ] {
@@ -81,6 +84,7 @@ fn every_command_of_the_guide_parses() {
         ("$OPERATOR", "ada"),
         ("$NODE", "node-2"),
         ("$SITE_FILE", "s"),
+        ("$VERSION", "0.1.0"),
     ];
     let lines = blocks("sh").into_iter().flat_map(str::lines);
     let commands = lines
@@ -129,6 +133,9 @@ fn what_is_wrong_is_refused_with_exit_code_two() {
         "coordctl events --last -1",
         "coordctl init --site-file s --node Bad_Name",
         "coordctl status --output xml",
+        "coordctl upgrade",
+        "coordctl upgrade --to 1;reboot",
+        "coordctl upgrade --to=--version",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -16,6 +16,7 @@ mod site;
 mod status;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -71,6 +72,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Operator(command) => access::operator(&session, command).await,
         Command::Gossip(command) => gossip::run(&session, &command).await,
         Command::Backup(options) => backup::run(&session, options).await,
+        Command::Upgrade(options) => upgrade::run(&session, &options).await,
         Command::Coordinator(command) => coordinators::run(&session, command).await,
         Command::Context(command) => context::run(&session, command),
         Command::Restore(options) => restore::run(&session, options).await,

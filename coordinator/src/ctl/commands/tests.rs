@@ -275,3 +275,25 @@ async fn root_on_a_coordinator_admits_an_admin_when_none_is_left() {
         .await
         .expect("an admin");
 }
+
+#[tokio::test]
+async fn an_upgrade_says_when_nothing_is_to_do_and_names_who_is_in_the_way() {
+    let site = Site::start().await;
+    site.done("upgrade --to 0.2.0").await;
+    site.done("upgrade --to 0.2.0 --dry-run -o json").await;
+    let (exit, told) = site.fails("upgrade --to 0.2.0 --skip nod-1 --yes").await;
+    assert_eq!(exit, Exit::Invalid);
+    assert!(told.contains("did you mean `node-1`?"), "{told}");
+    site.site.enrol("node-1").await;
+    site.site
+        .until("node-1 is known", |status| {
+            let mut nodes = status.nodes.iter().filter(|it| it.node == "node-1");
+            nodes.any(|it| it.state() == hamesh_proto::v1::NodeState::Unknown)
+        })
+        .await;
+    let (exit, told) = site.fails("upgrade --to 0.2.0 --yes").await;
+    assert_eq!(exit, Exit::Failed);
+    assert!(told.contains("node-1 is unknown"), "{told}");
+    assert!(told.contains("--skip node-1"), "{told}");
+    site.done("upgrade --to 0.2.0 --skip node-1").await;
+}

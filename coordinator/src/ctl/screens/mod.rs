@@ -16,6 +16,9 @@ mod plan;
 mod status;
 #[cfg(test)]
 mod tests;
+mod upgrade;
+#[cfg(test)]
+mod upgrade_tests;
 
 pub use access::{context, operators, token_created, tokens};
 pub use audit::audit;
@@ -27,6 +30,7 @@ pub use node::node;
 pub use nodes::nodes;
 pub use plan::{plan, rotation};
 pub use status::status;
+pub use upgrade::{upgrade, upgrade_plan};
 
 /// A size for people: "1.2 GiB".
 fn size(bytes: u64) -> String {

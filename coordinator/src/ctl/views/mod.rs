@@ -17,6 +17,7 @@ mod coordinators;
 mod node;
 mod plan;
 mod status;
+mod upgrade;
 
 pub use access::{ContextView, OperatorView, RemovedView, TokenCreatedView, TokenView};
 pub use audit::{AuditView, CallResult};
@@ -28,6 +29,7 @@ pub use coordinators::PartView;
 pub use node::{DiskView, HealthView, InterfaceView, NodeView, State};
 pub use plan::{AppliedView, PlanView, RotationView, SiteView, StepView};
 pub use status::{CoordinatorView, Problem, Severity, StatusView, StoreView, problems};
+pub use upgrade::{PackageView, UpgradePlanView, UpgradeStepView, UpgradeView};
 
 /// Which desired state: a restore from a backup mints a new incarnation, a change a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -47,7 +47,7 @@ struct Part {
 
 /// Does something to coordinators. While that goes on, and for a while after, the holder's machine
 /// alone answers for the address.
-fn unmoved(world: &World, act: impl FnOnce(&Site, &str) -> Result<()>) -> Result<()> {
+pub(super) fn unmoved(world: &World, act: impl FnOnce(&Site, &str) -> Result<()>) -> Result<()> {
     let site = &world.site;
     let (holder, _) = settled(site)?;
     let ((), questions) = asked(NETWORK, EDGE, || {
