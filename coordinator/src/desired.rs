@@ -10,7 +10,7 @@ use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::leader::Leader;
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::{ports, v1};
-use hamesh_roles::{Role, Site, VipName};
+use hamesh_roles::{Role, Site, Vip, VipName};
 
 use crate::records::{CertificateRecord, DesiredRecord, NodeRecord, Revocation};
 
@@ -35,6 +35,16 @@ pub struct InvalidSite {
 }
 
 impl Desired {
+    /// Reads the document of a record, unless it is word for word that of `known`: of a large site
+    /// it takes long, and most changes (an enrolment, a revoked certificate) do not touch it.
+    pub fn parse_beside(record: DesiredRecord, known: &Self) -> Result<Self, InvalidSite> {
+        if record.yaml == known.record.yaml {
+            let site = known.site.clone();
+            return Ok(Self { record, site });
+        }
+        Self::parse(record)
+    }
+
     /// Reads the document of a record.
     pub fn parse(record: DesiredRecord) -> Result<Self, InvalidSite> {
         match Site::parse(&record.yaml) {
@@ -85,17 +95,19 @@ impl Desired {
 
     /// What a candidate of a virtual address is told of it.
     fn claims(&self, node: &NodeId) -> Vec<v1::Claim> {
-        let claims = self.site.vips.iter().filter_map(|(name, vip)| {
-            let candidates = self.site.candidates(vip).collect::<Vec<_>>();
-            candidates.contains(&node).then(|| v1::Claim {
-                name: vip_claim(name).to_string(),
-                addresses: vip.addresses.iter().map(ToString::to_string).collect(),
-                ttl_ms: u64::try_from(vip.ttl.as_millis()).unwrap_or(u64::MAX),
-                checks: vip.checks.iter().map(v1::Check::from).collect(),
-                candidates: candidates.iter().map(ToString::to_string).collect(),
-            })
-        });
-        claims.collect()
+        let Some(own) = self.site.nodes.get(node) else {
+            return Vec::new();
+        };
+        let claim = |(name, vip): (&VipName, &Vip)| v1::Claim {
+            name: vip_claim(name).to_string(),
+            addresses: vip.addresses.iter().map(ToString::to_string).collect(),
+            ttl_ms: u64::try_from(vip.ttl.as_millis()).unwrap_or(u64::MAX),
+            checks: vip.checks.iter().map(v1::Check::from).collect(),
+            candidates: self.site.candidates(vip).map(ToString::to_string).collect(),
+        };
+        // Every node is told of its claims: of those alone the other candidates are looked for.
+        let vips = self.site.vips.iter();
+        vips.filter(|(_, vip)| vip.admits(own)).map(claim).collect()
     }
 
     /// Where the coordinators answer.
@@ -199,19 +211,36 @@ nodes:
   other: {role: k8s-control, addresses: {trust: 10.0.0.4, untrust: 10.0.1.4}}
 ";
 
-    fn told(node: &str) -> Vec<v1::Claim> {
-        let record = DesiredRecord {
+    fn record(generation: u64, yaml: &str) -> DesiredRecord {
+        DesiredRecord {
             incarnation: 1,
-            generation: 1,
-            yaml: YAML.to_owned(),
+            generation,
+            yaml: yaml.to_owned(),
             revoked: BTreeMap::new(),
-        };
-        let desired = Desired::parse(record).expect("a valid site");
+        }
+    }
+
+    fn told(node: &str) -> Vec<v1::Claim> {
+        let desired = Desired::parse(record(1, YAML)).expect("a valid site");
         let node = node.parse().expect("a name");
         desired
             .assignment(&node)
             .expect("a node of the site")
             .claims
+    }
+
+    #[test]
+    fn beside_a_known_state_a_document_reads_as_it_does_alone() {
+        let known = Desired::parse(record(1, YAML)).expect("a valid site");
+        let grown = YAML.replace(
+            "  outer:",
+            "  third: {addresses: {trust: 10.0.0.9}}\n  outer:",
+        );
+        for yaml in [YAML, &grown] {
+            let alone = Desired::parse(record(2, yaml)).expect("a valid site");
+            let beside = Desired::parse_beside(record(2, yaml), &known);
+            assert_eq!(beside.expect("a valid site"), alone);
+        }
     }
 
     #[test]

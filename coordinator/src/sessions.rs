@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::v1;
@@ -189,8 +188,9 @@ impl Sessions {
         now: Instant,
     ) -> BTreeMap<NodeId, Observed> {
         self.shared.locked(|state| {
+            let heard = state.heard(now);
             let observed = |(node, enrolled): (&NodeId, &bool)| {
-                (node.clone(), state.observe(node, *enrolled, now))
+                (node.clone(), state.observe(node, *enrolled, &heard, now))
             };
             nodes.iter().map(observed).collect()
         })
@@ -198,19 +198,16 @@ impl Sessions {
 
     /// What is last known of a node: its own words, or newer ones that another agent relays.
     pub fn said(&self, node: &NodeId) -> Said {
+        self.shared
+            .locked(|state| state.said(node, &state.relayed()))
+    }
+
+    /// The same of many nodes, looked up at once.
+    pub fn said_by<'a>(&self, nodes: impl Iterator<Item = &'a NodeId>) -> BTreeMap<NodeId, Said> {
         self.shared.locked(|state| {
-            let mut said = state.said.get(node).cloned().unwrap_or_default();
-            let relayed = state
-                .live
-                .values()
-                .filter_map(|live| live.hears.as_ref()?.facts.get(node));
-            let newest = relayed.max_by_key(|facts| age(facts));
-            if let Some(newest) = newest
-                && said.facts.as_ref().is_none_or(|own| age(own) < age(newest))
-            {
-                said.facts = Some(newest.clone());
-            }
-            said
+            let relayed = state.relayed();
+            let said = |node: &NodeId| (node.clone(), state.said(node, &relayed));
+            nodes.map(said).collect()
         })
     }
 
@@ -323,27 +320,65 @@ impl Shared {
     }
 }
 
+/// Whom all the agents hear, counted once for every node.
+#[derive(Debug, Default)]
+struct Heard<'a> {
+    /// Agents that have listened for long enough to have heard everybody.
+    settled: u32,
+    /// By how many each node is heard, and by how many of those that are not settled.
+    by: BTreeMap<&'a NodeId, (u32, u32)>,
+}
+
+impl Live {
+    /// Who has just begun to listen has not heard everybody yet.
+    fn is_settled(&self, now: Instant) -> bool {
+        self.hears.is_some() && now.saturating_duration_since(self.opened) >= SETTLE
+    }
+}
+
 impl State {
-    fn observe(&self, node: &NodeId, enrolled: bool, now: Instant) -> Observed {
-        let (mut seen_by, mut seen_of) = (0, 0);
-        for (_, live) in self.live.iter().filter(|(other, _)| *other != node) {
-            let Some(view) = &live.hears else { continue };
-            let heard = view.alive.contains(node);
-            // Who has just begun to listen has not heard everybody yet.
-            if heard || now.saturating_duration_since(live.opened) >= SETTLE {
-                seen_of += 1;
-                seen_by += u32::from(heard);
+    fn heard(&self, now: Instant) -> Heard<'_> {
+        let mut heard = Heard::default();
+        for live in self.live.values() {
+            let settled = live.is_settled(now);
+            heard.settled += u32::from(settled);
+            for node in live.hears.iter().flat_map(|view| &view.alive) {
+                let (all, unsettled) = heard.by.entry(node).or_default();
+                *all += 1;
+                *unsettled += u32::from(!settled);
             }
         }
-        let session: Option<Duration> = self
-            .live
-            .get(node)
-            .map(|live| now.saturating_duration_since(live.opened));
+        heard
+    }
+
+    fn observe(&self, node: &NodeId, enrolled: bool, heard: &Heard<'_>, now: Instant) -> Observed {
+        let own = self.live.get(node);
+        // No view holds its own node, so its agent is among the settled at most.
+        let itself = u32::from(own.is_some_and(|live| live.is_settled(now)));
+        let (seen_by, unsettled) = heard.by.get(node).copied().unwrap_or_default();
         Observed {
             enrolled,
-            session,
+            session: own.map(|live| now.saturating_duration_since(live.opened)),
             seen_by,
-            seen_of,
+            seen_of: heard.settled - itself + unsettled,
         }
+    }
+
+    /// The views with facts of other nodes.
+    fn relayed(&self) -> Vec<&View> {
+        let views = self.live.values().filter_map(|live| live.hears.as_ref());
+        views.filter(|view| !view.facts.is_empty()).collect()
+    }
+
+    fn said(&self, node: &NodeId, relayed: &[&View]) -> Said {
+        let mut said = self.said.get(node).cloned().unwrap_or_default();
+        let relayed = relayed.iter().filter_map(|view| view.facts.get(node));
+        let newest = relayed.max_by_key(|facts| age(facts));
+        if let Some(newest) = newest
+            && said.facts.as_ref().is_none_or(|own| age(own) < age(newest))
+        {
+            said.facts = Some(newest.clone());
+        }
+        said
     }
 }

@@ -91,8 +91,12 @@ impl From<DecodeError> for WorldError {
 }
 
 impl World {
-    /// Reads the state, linearizably.
-    pub async fn read(store: &dyn Store, seal: &SealKey) -> Result<Self, WorldError> {
+    /// Reads the state, linearizably. The document of `known` is not parsed again.
+    pub async fn read(
+        store: &dyn Store,
+        seal: &SealKey,
+        known: Option<&Desired>,
+    ) -> Result<Self, WorldError> {
         let listing = store.range(&Span::prefix(keys::STATE)).await?;
         let mut desired: Option<DesiredRecord> = None;
         let mut gossip: Option<GossipRecord> = None;
@@ -118,7 +122,10 @@ impl World {
         let desired = desired.ok_or(WorldError::Missing { key: keys::DESIRED })?;
         let gossip = gossip.ok_or(WorldError::Missing { key: keys::GOSSIP })?;
         let ring = open_ring(seal, &gossip)?;
-        let desired = Desired::parse(desired)?;
+        let desired = match known {
+            Some(known) => Desired::parse_beside(desired, known)?,
+            None => Desired::parse(desired)?,
+        };
         Ok(Self {
             desired,
             nodes,
@@ -188,15 +195,8 @@ async fn follow_from(
         match watch.next().await {
             // A change that the last reading already showed.
             Ok(batch) if batch.revision <= world.borrow().revision => {}
-            Ok(_) => {
-                let now = World::read(store, seal).await?;
-                world.send_replace(Arc::new(now));
-            }
-            Err(WatchError::Compacted) => {
-                let now = World::read(store, seal).await?;
-                world.send_replace(Arc::new(now));
-                return Ok(());
-            }
+            Ok(_) => read_again(store, seal, world).await?,
+            Err(WatchError::Compacted) => return read_again(store, seal, world).await,
             Err(error) => {
                 return Err(StoreError::Unavailable {
                     problem: error.to_string(),
@@ -205,4 +205,15 @@ async fn follow_from(
             }
         }
     }
+}
+
+async fn read_again(
+    store: &dyn Store,
+    seal: &SealKey,
+    world: &watch::Sender<Arc<World>>,
+) -> Result<(), WorldError> {
+    let last = Arc::clone(&world.borrow());
+    let now = World::read(store, seal, Some(&last.desired)).await?;
+    world.send_replace(Arc::new(now));
+    Ok(())
 }

@@ -28,4 +28,4 @@ pub use diagnostic::{Diagnostic, Position};
 pub use edit::with_role;
 pub use names::{NetworkName, VipName};
 pub use role::Role;
-pub use site::{Engine, Examined, LabOptions, Network, Node, Site, Vip};
+pub use site::{Candidates, Engine, Examined, LabOptions, Network, Node, Site, Vip};

@@ -22,6 +22,7 @@ use crate::diagnostic::Diagnostic;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
 
+mod candidates;
 mod check;
 mod print;
 mod read;
@@ -31,6 +32,8 @@ mod report;
 #[cfg(test)]
 mod tests;
 mod values;
+
+pub use candidates::Candidates;
 
 /// A whole site, as its operators want it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +111,12 @@ impl Vip {
     pub const TTL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30);
     /// The longest time that a better node may be made to wait.
     pub const FAIL_BACK: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 3600);
+
+    /// Whether a node may hold the addresses: it has the role, and an address in each network.
+    pub fn admits(&self, node: &Node) -> bool {
+        let mut networks = self.networks.iter();
+        node.role == Some(self.role) && networks.all(|it| node.addresses.contains_key(it))
+    }
 }
 
 /// One VM of the site.
@@ -202,16 +211,9 @@ impl Site {
             .map(|(id, _)| id)
     }
 
-    /// The nodes that may hold the addresses: of the role, and with an address in each network.
+    /// The nodes that may hold the addresses. Who asks for many of them asks [`Candidates`].
     pub fn candidates<'a>(&'a self, vip: &'a Vip) -> impl Iterator<Item = &'a NodeId> {
-        let on_all = |node: &Node| {
-            let mut networks = vip.networks.iter();
-            networks.all(|network| node.addresses.contains_key(network))
-        };
-        self.nodes
-            .iter()
-            .filter(|(_, node)| node.role == Some(vip.role))
-            .filter(move |(_, node)| on_all(node))
-            .map(|(id, _)| id)
+        let nodes = self.nodes.iter();
+        nodes.filter(|(_, node)| vip.admits(node)).map(|(id, _)| id)
     }
 }

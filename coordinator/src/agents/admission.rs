@@ -41,8 +41,8 @@ pub(super) async fn admit<T>(core: &Core, request: &Request<T>) -> Result<Admitt
     if desired.value.revoked.contains_key(&identity.serial) {
         return Err(revoked(&node));
     }
-    let desired =
-        Desired::parse(desired.value).map_err(|error| Status::internal(error.to_string()))?;
+    let desired = Desired::parse_beside(desired.value, &core.world().desired)
+        .map_err(|error| Status::internal(error.to_string()))?;
     let record: Option<Kept<NodeRecord>> = core.ledger.read(&keys::node(&node)).await?;
     let Some(record) = record else {
         return Err(removed(&node));

@@ -215,9 +215,8 @@ impl Board {
 
 fn reports(core: &Core, world: &World) -> BTreeMap<ClaimId, BTreeMap<NodeId, v1::ClaimReport>> {
     let mut reports: BTreeMap<ClaimId, BTreeMap<NodeId, v1::ClaimReport>> = BTreeMap::new();
-    for node in world.nodes.keys() {
-        let facts = core.sessions.said(node).facts;
-        for report in facts.into_iter().flat_map(|facts| facts.claims) {
+    for (node, said) in core.sessions.said_by(world.nodes.keys()) {
+        for report in said.facts.into_iter().flat_map(|facts| facts.claims) {
             // What a node says of no claim is not shown.
             if let Ok(claim) = report.claim.parse::<ClaimId>() {
                 reports

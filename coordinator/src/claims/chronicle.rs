@@ -15,8 +15,8 @@ use crate::core::Core;
 use crate::ledger::{Change, CommitError, Kept, ReadError};
 use crate::records::{MovesRecord, keys};
 
-/// Events that may wait for the store: a large site in trouble for an hour.
-const QUEUE: usize = 1_000;
+/// Events that may wait for the store: every claim of the largest site let go and taken once.
+const QUEUE: usize = 4_000;
 /// The pause before an event is written again that the store did not take.
 const PAUSE: Duration = Duration::from_secs(2);
 /// How often it is looked whether a vacancy lasts.
@@ -36,11 +36,13 @@ pub async fn write(core: Arc<Core>, mut notes: mpsc::Receiver<Told>) {
     let (events, queue) = mpsc::channel(QUEUE);
     tokio::spawn(record(Arc::clone(&core), queue));
     core.claims.history.send_replace(Arc::new(history.clone()));
+    let mut told = Vec::new();
     loop {
+        // All that waits at once: each time the whole history is published.
         let happened = tokio::select! {
-            told = notes.recv() => match told {
-                None => return,
-                Some(told) => took(&mut history, told),
+            count = notes.recv_many(&mut told, QUEUE) => match count {
+                0 => return,
+                _ => told.drain(..).flat_map(|told| took(&mut history, told)).collect(),
             },
             () = tokio::time::sleep(TICK) => history.due(core.clock.unix_ms()),
         };

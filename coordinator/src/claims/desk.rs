@@ -41,6 +41,10 @@ pub struct Desk {
     leading_until: Moment,
     ends: Ends,
     seats: BTreeMap<ClaimId, Seat>,
+    /// When each seat is due: of thousands of claims few are, each time that somebody looks.
+    due: BTreeSet<(Moment, ClaimId)>,
+    /// The seats with a record that was not taken yet.
+    unwritten: BTreeSet<ClaimId>,
     wanted: BTreeMap<ClaimId, Wanted>,
     moves: Moves,
 }
@@ -90,6 +94,8 @@ impl Desk {
             leading_until: Moment::ZERO,
             ends: Ends::new(own, run),
             seats: BTreeMap::new(),
+            due: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
             wanted: BTreeMap::new(),
             moves: Moves::default(),
         }
@@ -107,12 +113,17 @@ impl Desk {
     /// The site wants this now.
     pub fn wish(&mut self, wishes: &Wishes, now: Moment, out: &mut Out) {
         self.ends.settle(wishes);
-        self.seats
-            .retain(|claim, _| wishes.claims.contains_key(claim));
-        self.wanted.clone_from(&wishes.claims);
+        let kept = |claim: &ClaimId| wishes.claims.contains_key(claim);
+        self.seats.retain(|claim, _| kept(claim));
+        self.due.retain(|(_, claim)| kept(claim));
+        self.unwritten.retain(kept);
+        let before = std::mem::replace(&mut self.wanted, wishes.claims.clone());
         let claims: Vec<ClaimId> = self.seats.keys().cloned().collect();
         for claim in claims {
-            if let Some(wanted) = self.wanted.get(&claim) {
+            let wanted = self.wanted.get(&claim);
+            if let Some(wanted) = wanted
+                && before.get(&claim).is_none_or(|it| it.spec != wanted.spec)
+            {
                 let spec = wanted.spec.clone();
                 self.event(&claim, Event::Configure(spec), now, out);
             }
@@ -136,6 +147,7 @@ impl Desk {
             extended: None,
         };
         self.seats.insert(claim.clone(), seat);
+        self.due.insert((now, claim.clone()));
         self.event(claim, Event::Tick, now, out);
         self.settle_group(claim, now, out);
     }
@@ -224,8 +236,8 @@ impl Desk {
 
     /// Lets everything happen that is due at `now`.
     pub fn wake(&mut self, now: Moment, out: &mut Out) {
-        let due = |(claim, seat): (&ClaimId, &Seat)| (seat.wake <= now).then(|| claim.clone());
-        let due: Vec<ClaimId> = self.seats.iter().filter_map(due).collect();
+        let due = self.due.iter().take_while(|(at, _)| *at <= now);
+        let due: Vec<ClaimId> = due.map(|(_, claim)| claim.clone()).collect();
         for claim in due {
             self.event(&claim, Event::Tick, now, out);
         }
@@ -240,18 +252,21 @@ impl Desk {
 
     /// When [`Desk::wake`] is due.
     pub fn next_wake(&self) -> Moment {
-        let wakes = self.seats.values().map(|seat| seat.wake);
-        wakes
-            .chain(self.moves.next_end())
-            .min()
-            .unwrap_or(Moment::END)
+        let first = self.due.first().map(|(at, _)| *at);
+        let ends = first.into_iter().chain(self.moves.next_end());
+        ends.min().unwrap_or(Moment::END)
     }
 
     /// Hands out the records to be written, for as long as they are taken.
     pub fn unwritten(&mut self, mut taken: impl FnMut(&ClaimId, &Record) -> bool) {
-        for (claim, seat) in &mut self.seats {
-            seat.unwritten.take_if(|record| taken(claim, record));
-        }
+        let seats = &mut self.seats;
+        self.unwritten.retain(|claim| {
+            let seat = seats.get_mut(claim);
+            seat.is_some_and(|seat| {
+                seat.unwritten.take_if(|record| taken(claim, record));
+                seat.unwritten.is_some()
+            })
+        });
     }
 
     /// Every claim that is granted here.
@@ -329,7 +344,10 @@ impl Desk {
                         .or_default()
                         .push((claim.clone(), message));
                 }
-                Action::Persist(record) => seat.unwritten = Some(record),
+                Action::Persist(record) => {
+                    seat.unwritten = Some(record);
+                    self.unwritten.insert(claim.clone());
+                }
                 Action::StepDown(epoch) => out.succeeded = Some(epoch),
                 Action::Note(note) => {
                     self.moves.noted(claim, &note, now);
@@ -339,7 +357,12 @@ impl Desk {
                 Action::Evicted(_) => {}
             }
         }
-        seat.wake = seat.grantor.next_wake(now).max(now.plus(LEAST_REST));
+        let wake = seat.grantor.next_wake(now).max(now.plus(LEAST_REST));
+        let before = std::mem::replace(&mut seat.wake, wake);
+        if before != wake {
+            self.due.remove(&(before, claim.clone()));
+            self.due.insert((wake, claim.clone()));
+        }
     }
 }
 

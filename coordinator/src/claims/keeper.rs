@@ -12,17 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hamesh_claims::group::{Group, Record};
-use hamesh_claims::ids::GroupVersion;
+use hamesh_claims::ids::{GroupVersion, NodeName};
 use hamesh_proto::ids::{ClaimId, NodeId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::keys::Parts;
+use super::keys::parts;
 use super::thread::Command;
 use super::wanted::{Wanted, Wishes};
 use crate::core::Core;
 use crate::ledger::{Change, CommitError, Kept, ReadError};
 use crate::records::{ClaimRecord, EpochRecord, keys};
+use crate::world::World;
 
 /// The pause after the store did not do as it was asked.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -37,6 +38,18 @@ struct Keeper {
     records: BTreeMap<ClaimId, Record>,
     /// Since when a claim without a record has had an enrolled node.
     waiting: BTreeMap<ClaimId, Instant>,
+    /// Who has a part in which claim may have changed since that was published.
+    parts_changed: bool,
+}
+
+/// Why the keeper looks up.
+enum Next {
+    /// The site may want something else.
+    Wishes,
+    /// A claim that could not be granted yet may be grantable.
+    Begin,
+    /// The coordinator ends, or leads no more.
+    End,
 }
 
 /// Why a record was not written, or not read.
@@ -56,44 +69,89 @@ pub async fn keep(core: Arc<Core>, mut to_write: mpsc::Receiver<(ClaimId, Record
     let mut keeper = Keeper::default();
     loop {
         let wishes = Arc::new(Wishes::of(&world.borrow_and_update()));
-        if core
-            .claims
-            .send(Command::Wish(Arc::clone(&wishes)))
-            .await
-            .is_err()
-        {
+        let wish = Command::Wish(Arc::clone(&wishes));
+        if core.claims.send(wish).await.is_err() {
             return;
         }
-        let again = keeper.begin(&core, &wishes).await;
-        keeper.publish(&core, &wishes);
-        tokio::select! {
-            changed = world.changed() => if changed.is_err() { return },
-            record = to_write.recv() => match record {
-                None => return,
-                Some((claim, record)) => {
-                    if !keeper.write(&core, claim, record).await { return }
-                    keeper.publish(&core, &wishes);
-                }
-            },
-            () = tokio::time::sleep(again) => {}
+        keeper.parts_changed = true;
+        loop {
+            let again = keeper.begin(&core, &wishes).await;
+            keeper.publish(&core, &wishes);
+            match keeper
+                .serve(&core, &wishes, (&mut world, &mut to_write), again)
+                .await
+            {
+                Next::Begin => {}
+                Next::Wishes => break,
+                Next::End => return,
+            }
         }
     }
 }
 
 impl Keeper {
+    /// Writes what grantors want written, until there is something else to do. Of a site with
+    /// thousands of claims the wishes are not worked out anew for each record.
+    async fn serve(
+        &mut self,
+        core: &Core,
+        wishes: &Wishes,
+        (world, to_write): (
+            &mut watch::Receiver<Arc<World>>,
+            &mut mpsc::Receiver<(ClaimId, Record)>,
+        ),
+        again: Duration,
+    ) -> Next {
+        let again = tokio::time::sleep(again);
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                changed = world.changed() => {
+                    return if changed.is_ok() { Next::Wishes } else { Next::End };
+                }
+                record = to_write.recv() => {
+                    let Some((claim, record)) = record else { return Next::End };
+                    if !self.write(core, claim, record).await {
+                        return Next::End;
+                    }
+                    self.publish(core, wishes);
+                }
+                () = &mut again => return Next::Begin,
+            }
+        }
+    }
+
     /// Begins to grant what is not granted yet; gives when to look again at the latest.
     async fn begin(&mut self, core: &Core, wishes: &Wishes) -> Duration {
         let kept = |claim: &ClaimId| wishes.claims.contains_key(claim);
         self.records.retain(|claim, _| kept(claim));
         self.waiting.retain(|claim, _| kept(claim));
+        let granted = |claim: &ClaimId| self.records.contains_key(claim);
+        if wishes.claims.keys().all(granted) {
+            return Duration::MAX;
+        }
+        // All at once: a large site has thousands of them.
+        let known = match core.ledger.list::<ClaimRecord>(keys::CLAIMS).await {
+            Ok(known) => known.into_iter().map(|kept| (kept.key, kept.value.record)),
+            Err(problem) => {
+                tracing::warn!(%problem, "the claims wait for the store");
+                return PAUSE;
+            }
+        };
+        let mut known: BTreeMap<String, Record> = known.collect();
         let mut again = Duration::MAX;
         for (claim, wanted) in &wishes.claims {
             if self.records.contains_key(claim) {
                 continue;
             }
-            match self.first(core, claim, wanted).await {
+            let key = keys::claim(claim);
+            let record = match known.remove(&key) {
+                Some(record) => Ok(Some(record)),
+                None => self.first(core, (claim, key), wanted).await,
+            };
+            match record {
                 Ok(Some(record)) => {
-                    self.records.insert(claim.clone(), record.clone());
+                    self.keep(claim, &record);
                     // An error means that the thread has ended, and the process will.
                     let _ = core.claims.send(Command::Lead(claim.clone(), record)).await;
                 }
@@ -107,17 +165,13 @@ impl Keeper {
         again
     }
 
-    /// The record of a claim, made if there is none; `None`: none can be made yet.
+    /// The first record of a claim; `None`: none can be made yet.
     async fn first(
         &mut self,
         core: &Core,
-        claim: &ClaimId,
+        (claim, key): (&ClaimId, String),
         wanted: &Wanted,
     ) -> Result<Option<Record>, WriteError> {
-        let key = keys::claim(claim);
-        if let Some(kept) = core.ledger.read::<ClaimRecord>(&key).await? {
-            return Ok(Some(kept.value.record));
-        }
         if wanted.members.is_empty() {
             return Ok(None);
         }
@@ -159,26 +213,32 @@ impl Keeper {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.records.insert(claim.clone(), record.clone());
+        self.keep(&claim, &record);
         core.claims
             .send(Command::Persisted(claim, record))
             .await
             .is_ok()
     }
 
-    /// Says who has a part in which claim.
-    fn publish(&self, core: &Core, wishes: &Wishes) {
-        let parts = |(claim, wanted): (&ClaimId, &Wanted)| {
-            let record = self.records.get(claim);
-            let groups = record.into_iter().flat_map(|record| {
-                let next = record.change.as_ref().map(|change| &change.next);
-                [Some(&record.group), next].into_iter().flatten()
-            });
-            let named = groups.flat_map(Group::everyone).chain(&wanted.members);
+    /// Notes what the store holds of a claim.
+    fn keep(&mut self, claim: &ClaimId, record: &Record) {
+        let before = self.records.insert(claim.clone(), record.clone());
+        let same = before.is_some_and(|before| named(&before).eq(named(record)));
+        self.parts_changed |= !same;
+    }
+
+    /// Says who shares a claim with whom.
+    fn publish(&mut self, core: &Core, wishes: &Wishes) {
+        if !std::mem::take(&mut self.parts_changed) {
+            return;
+        }
+        let members = |(claim, wanted): (&ClaimId, &Wanted)| {
+            let recorded = self.records.get(claim).into_iter().flat_map(named);
+            let named = recorded.chain(&wanted.members);
             let nodes = named.filter_map(|name| name.as_ref().parse::<NodeId>().ok());
-            (claim.clone(), nodes.collect::<BTreeSet<_>>())
+            nodes.collect::<BTreeSet<_>>()
         };
-        let parts: Parts = wishes.claims.iter().map(parts).collect();
+        let parts = parts(wishes.claims.iter().map(members));
         core.claims.parts.send_if_modified(|now| {
             let changed = **now != parts;
             if changed {
@@ -187,6 +247,13 @@ impl Keeper {
             changed
         });
     }
+}
+
+/// Everyone in a claim's group, and in the one that it changes to.
+fn named(record: &Record) -> impl Iterator<Item = &NodeName> {
+    let next = record.change.as_ref().map(|change| &change.next);
+    let groups = [Some(&record.group), next].into_iter().flatten();
+    groups.flat_map(Group::everyone)
 }
 
 /// Writes a record once.

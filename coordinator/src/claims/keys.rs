@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hamesh_proto::ids::{ClaimId, NodeId};
+use hamesh_proto::ids::NodeId;
 use hamesh_proto::seal::SealKey;
 use hamesh_proto::{random, v1};
 use ring::hkdf;
@@ -43,8 +43,22 @@ pub struct SessionKey {
     pub revision: Revision,
 }
 
-/// For each claim everyone with a part in it.
-pub type Parts = BTreeMap<ClaimId, BTreeSet<NodeId>>;
+/// For each node with a part in any claim all who have a part in one of these, itself among them.
+pub type Parts = BTreeMap<NodeId, BTreeSet<NodeId>>;
+
+/// Who shares a claim with whom, of everyone with a part in each.
+pub fn parts(claims: impl IntoIterator<Item = BTreeSet<NodeId>>) -> Parts {
+    let mut parts = Parts::new();
+    for members in claims {
+        for node in &members {
+            parts
+                .entry(node.clone())
+                .or_default()
+                .extend(members.iter().cloned());
+        }
+    }
+    parts
+}
 
 /// Why the secret of the keys cannot be had. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +127,8 @@ impl LeaseSecret {
         let Some(own) = enrolled.get(node) else {
             return Vec::new();
         };
-        let shared = parts.values().filter(|members| members.contains(node));
-        let others: BTreeSet<&NodeId> = shared.flatten().filter(|other| *other != node).collect();
+        let shared = parts.get(node).into_iter().flatten();
+        let others = shared.filter(|other| *other != node);
         let key = |other: &NodeId| {
             let key = self.between((node, own), (other, enrolled.get(other)?));
             Some(v1::LeaseKey {
@@ -122,7 +136,7 @@ impl LeaseSecret {
                 ..key
             })
         };
-        others.into_iter().filter_map(key).collect()
+        others.filter_map(key).collect()
     }
 
     /// The key between two members, for the first one.
@@ -217,16 +231,16 @@ mod tests {
         all.iter().map(record).collect()
     }
 
-    fn parts(members: &[&str]) -> Parts {
-        let claim = "vip/edge".parse().expect("a claim");
-        [(claim, members.iter().map(|name| node(name)).collect())].into()
+    fn sharing(members: &[&str]) -> Parts {
+        let claim = |members: &[&str]| members.iter().map(|name| node(name)).collect();
+        parts([claim(members), claim(&["e"])])
     }
 
     fn key(of: &str, with: &str, all: &[(&str, u64)]) -> v1::LeaseKey {
         let secret = LeaseSecret(Zeroizing::new([7; 32]));
         let keys = secret.peers(
             &node(of),
-            &parts(&["a", "b", "c"]),
+            &sharing(&["a", "b", "c"]),
             &enrolled(all),
             &Starts::new(),
         );
@@ -262,7 +276,7 @@ mod tests {
         let starts = [(node("a"), 4), (node("b"), 5)].into();
         let keys = secret.peers(
             &node("a"),
-            &parts(&["a", "b", "c"]),
+            &sharing(&["a", "b", "c"]),
             &enrolled(&ALL),
             &starts,
         );
@@ -273,7 +287,7 @@ mod tests {
     #[test]
     fn who_shares_no_claim_or_is_not_enrolled_has_no_key() {
         let secret = LeaseSecret(Zeroizing::new([7; 32]));
-        let parts = parts(&["a", "b", "c"]);
+        let parts = sharing(&["a", "b", "c"]);
         let none = Starts::new();
         let of_d = secret.peers(&node("d"), &parts, &enrolled(&ALL), &none);
         assert!(of_d.is_empty());

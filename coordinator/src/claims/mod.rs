@@ -55,8 +55,9 @@ use thread::{Command, Told, Waker};
 const COMMANDS: usize = 1024;
 /// Records on their way to the store: one for each claim of a large site.
 const RECORDS: usize = 256;
-/// Notes on their way to the event log; what does not fit is counted.
-const NOTES: usize = 1024;
+/// Notes on their way to the event log, one for each claim of the largest site at least; what does
+/// not fit is counted.
+const NOTES: usize = 4096;
 
 /// What the services have of the claims.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ pub struct Claims {
     waker: Waker,
     /// What keys between members are made from.
     pub secret: LeaseSecret,
-    /// Who has a part in which claim: whoever shares one has a key with the others.
+    /// Who shares a claim with whom: they have a key with each other.
     pub parts: watch::Sender<Arc<Parts>>,
     /// What each claim's holder was when, as last noted.
     pub history: watch::Sender<Arc<history::History>>,

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::core::Core;
 use crate::ledger::EventKind;
+use crate::sessions;
 
 /// The least time between two looks: with many agents something changes all the time.
 const REST: Duration = Duration::from_millis(200);
@@ -135,15 +136,12 @@ pub async fn watch(core: Arc<Core>) {
 
 fn said(core: &Core) -> Vec<(NodeId, v1::ClaimReport)> {
     let world = core.world();
-    let each = |node: &NodeId| {
-        let facts = core.sessions.said(node).facts;
-        let claims = facts.map(|facts| facts.claims).unwrap_or_default();
-        claims
-            .into_iter()
-            .map(|report| (node.clone(), report))
-            .collect::<Vec<_>>()
+    let said = core.sessions.said_by(world.nodes.keys());
+    let each = |(node, said): (NodeId, sessions::Said)| {
+        let claims = said.facts.map(|facts| facts.claims).unwrap_or_default();
+        claims.into_iter().map(move |report| (node.clone(), report))
     };
-    world.nodes.keys().flat_map(each).collect()
+    said.into_iter().flat_map(each).collect()
 }
 
 async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<News>) {

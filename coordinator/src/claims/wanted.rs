@@ -12,7 +12,7 @@ use hamesh_claims::ids::NodeName;
 use hamesh_claims::lease::Timing;
 use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::ports;
-use hamesh_roles::{Site, Vip, VipName};
+use hamesh_roles::{Candidates, Vip, VipName};
 
 use crate::store::Revision;
 use crate::world::World;
@@ -62,7 +62,11 @@ impl Wishes {
             };
             Some((node.clone(), place))
         };
-        let claim = |(name, vip)| (claim_of(name), wanted(world, name, vip));
+        let candidates = Candidates::of(site);
+        let claim = |(name, vip): (&VipName, &Vip)| {
+            let candidates = candidates.for_vip(vip);
+            (claim_of(name), wanted(world, name, vip, candidates))
+        };
         let claims = site.vips.iter().map(claim);
         Self {
             revision: world.revision,
@@ -82,11 +86,14 @@ pub fn name_of(node: &NodeId) -> NodeName {
     NodeName::new(node.as_str())
 }
 
-fn wanted(world: &World, name: &VipName, vip: &Vip) -> Wanted {
-    let candidates = candidates(&world.desired.site, vip);
-    let (enrolled, missing): (Vec<_>, Vec<_>) = candidates
-        .into_iter()
-        .partition(|node| world.nodes.contains_key(*node));
+fn wanted<'a>(
+    world: &World,
+    name: &VipName,
+    vip: &Vip,
+    candidates: impl Iterator<Item = &'a NodeId>,
+) -> Wanted {
+    let (enrolled, missing): (Vec<_>, Vec<_>) =
+        candidates.partition(|node| world.nodes.contains_key(*node));
     let wishes = &world.claim_wishes;
     let drained = wishes.drained.keys().map(name_of).collect();
     let spec = Spec {
@@ -100,11 +107,6 @@ fn wanted(world: &World, name: &VipName, vip: &Vip) -> Wanted {
         missing: missing.into_iter().map(name_of).collect(),
         spec,
     }
-}
-
-/// The nodes of the claim's role that have an address in each of its networks.
-pub fn candidates<'a>(site: &'a Site, vip: &'a Vip) -> Vec<&'a NodeId> {
-    site.candidates(vip).collect()
 }
 
 /// How the site wants this claim to be held, apart from what operators did to it since.

@@ -92,7 +92,7 @@ fn named(request: &v1::EnrolRequest, token: &TokenRecord) -> Result<NodeId, Enro
 pub(super) async fn desired(core: &Core) -> Result<(Kept<DesiredRecord>, Desired), EnrolError> {
     let kept: Option<Kept<DesiredRecord>> = core.ledger.read(keys::DESIRED).await?;
     let kept = kept.ok_or(EnrolError::NoDesiredState)?;
-    let desired = Desired::parse(kept.value.clone())?;
+    let desired = Desired::parse_beside(kept.value.clone(), &core.world().desired)?;
     Ok((kept, desired))
 }
 

@@ -85,7 +85,7 @@ impl OperatorsService {
     pub(super) async fn desired(&self) -> Result<(Kept<DesiredRecord>, Desired), Status> {
         let kept: Option<Kept<DesiredRecord>> = self.core.ledger.read(keys::DESIRED).await?;
         let kept = kept.ok_or_else(|| Status::internal("the store holds no desired state"))?;
-        let desired = Desired::parse(kept.value.clone())
+        let desired = Desired::parse_beside(kept.value.clone(), &self.core.world().desired)
             .map_err(|error| Status::internal(error.to_string()))?;
         Ok((kept, desired))
     }

@@ -101,7 +101,8 @@ impl Look {
     async fn now(core: &Core) -> Result<Self, Status> {
         let store = core.ledger.store();
         // What was just applied is shown, though this coordinator may not have followed yet.
-        let world = match World::read(store.as_ref(), &core.seal).await {
+        let last = core.world();
+        let world = match World::read(store.as_ref(), &core.seal, Some(&last.desired)).await {
             Ok(world) => Arc::new(world),
             Err(WorldError::Read(ReadError::Store(silent))) => return Ok(Self::last(core, silent)),
             Err(error) => return Err(error.into()),

@@ -17,7 +17,7 @@ const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 /// The longest life of a token.
 const MAX_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Tokens that are remembered: several per node of the largest site.
-const MAX_TOKENS: usize = 1_000;
+const MAX_TOKENS: usize = 5_000;
 /// Old tokens that one new token sweeps away: keeps the transaction small.
 const FORGOTTEN_AT_ONCE: usize = 50;
 /// How long a token is listed after it expired.

@@ -109,7 +109,7 @@ pub(super) async fn core(parts: &Parts) -> Result<(Core, Served, Elector), Start
     answering(&ledger).await;
     let actor = format!("coordinator/{}", parts.config.node);
     import(parts, &ledger, &seal, &actor).await?;
-    let world = World::read(ledger.store().as_ref(), &seal).await?;
+    let world = World::read(ledger.store().as_ref(), &seal, None).await?;
     let identity = identity(parts, &authority, &world)?;
     let change = Change::new(actor, parts.clock.unix_ms());
     let secret = LeaseSecret::load(&ledger, &seal, change).await?;
@@ -166,7 +166,7 @@ pub(super) async fn lead(core: &Core, term: u64) -> Result<(), StartError> {
             Err(error) => return Err(error.into()),
         }
     }
-    let world = World::read(core.ledger.store().as_ref(), &core.seal).await?;
+    let world = World::read(core.ledger.store().as_ref(), &core.seal, None).await?;
     core.leadership.alone(alone(core, &world));
     core.world.send_replace(Arc::new(world));
     Ok(())
