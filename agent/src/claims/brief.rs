@@ -10,6 +10,8 @@ use hamesh_claims::lease::Timing;
 use hamesh_claims::member::Durable;
 use hamesh_proto::ids::{ClaimId, NodeId};
 
+use crate::assignment::Assignment;
+
 /// What one assignment says of claims. Always whole: the newest counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Brief {
@@ -34,6 +36,38 @@ pub struct Spec {
     pub ttl: Duration,
     /// What a member starts from; of no meaning for one that runs.
     pub disk: Durable,
+}
+
+impl Brief {
+    /// What an assignment says, with what members left on disk, and what was claimed in the last
+    /// run.
+    pub fn of(
+        assignment: &Assignment,
+        disk: &BTreeMap<ClaimId, Durable>,
+        former: BTreeSet<IpAddr>,
+    ) -> Self {
+        let claims = assignment.claims.iter().map(|claim| {
+            let spec = Spec {
+                addresses: claim.addresses.clone(),
+                ttl: claim.ttl,
+                disk: disk.get(&claim.id).cloned().unwrap_or_default(),
+            };
+            (claim.id.clone(), spec)
+        });
+        let own = assignment.members.get(&assignment.node);
+        let members = (assignment.members.iter())
+            .filter(|(node, _)| **node != assignment.node)
+            .filter_map(|(node, member)| Some((node.clone(), member.leases?)));
+        let coordinators = (assignment.coordinators.iter())
+            .filter_map(|coordinator| Some((coordinator.node.clone(), coordinator.leases?)));
+        Self {
+            own: own.and_then(|own| own.leases),
+            claims: claims.collect(),
+            members: members.collect(),
+            coordinators: coordinators.collect(),
+            former,
+        }
+    }
 }
 
 impl Spec {

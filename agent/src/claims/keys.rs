@@ -3,6 +3,8 @@
 //! The key with a coordinator lives as long as its session and is never written. Those with the
 //! other members are kept, so that they trust each other while no coordinator answers.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hamesh_proto::ids::NodeId;
@@ -53,6 +55,37 @@ impl TryFrom<v1::LeaseKey> for LeaseKey {
             id: wire.id,
             secret: Zeroizing::new(secret),
         })
+    }
+}
+
+/// What a coordinator sent of keys. One that is damaged spoils no other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentKeys {
+    /// The keys with the other members.
+    pub peers: Vec<LeaseKey>,
+    /// The number of each other member's newest start.
+    pub starts: BTreeMap<NodeId, u64>,
+    /// The session's key with the coordinator.
+    pub coordinator: Option<LeaseKey>,
+    /// Peers' keys that are of no use.
+    pub damaged: Vec<DamagedKey>,
+}
+
+impl From<v1::LeaseKeys> for SentKeys {
+    fn from(wire: v1::LeaseKeys) -> Self {
+        let mut sent = Self::default();
+        for key in wire.peers {
+            if let Ok(node) = key.node.parse() {
+                sent.starts.insert(node, key.newest_start);
+            }
+            match LeaseKey::try_from(key) {
+                Ok(key) => sent.peers.push(key),
+                Err(damage) => sent.damaged.push(damage),
+            }
+        }
+        let coordinator = wire.coordinator.map(LeaseKey::try_from);
+        sent.coordinator = coordinator.and_then(Result::ok);
+        sent
     }
 }
 

@@ -18,11 +18,11 @@ use hamesh_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::brief::{Brief, Spec};
+use super::brief::Brief;
 use super::duty::Judged;
 use super::fencing::Fencing;
 use super::holder::{Holder, Order};
-use super::keys::{LeaseKey, StoredKeys};
+use super::keys::{SentKeys, StoredKeys};
 use super::machine::Machine;
 use super::metrics::ClaimMetrics;
 use super::orders::{FromHolder, Orders, Unheard};
@@ -203,31 +203,15 @@ impl Service {
     /// What the assignment says, with what members left on disk.
     async fn brief(&mut self, fencing: &mut Fencing) -> Option<Arc<Brief>> {
         let assignment = self.assignment.borrow_and_update().clone()?;
-        let mut claims = BTreeMap::new();
+        let mut disk = BTreeMap::new();
         for claim in &assignment.claims {
-            let spec = Spec {
-                addresses: claim.addresses.clone(),
-                ttl: claim.ttl,
-                disk: self.disk(&claim.id).await,
-            };
-            claims.insert(claim.id.clone(), spec);
+            disk.insert(claim.id.clone(), self.disk(&claim.id).await);
         }
-        let addresses = claims.values().flat_map(|spec| spec.addresses.clone());
+        let claims = assignment.claims.iter();
+        let addresses = claims.flat_map(|claim| claim.addresses.clone());
         let claimed: BTreeSet<IpAddr> = addresses.chain(self.reported_addresses()).collect();
         fencing.want(claimed);
-        let own = assignment.members.get(&assignment.node);
-        let members = (assignment.members.iter())
-            .filter(|(node, _)| **node != assignment.node)
-            .filter_map(|(node, member)| Some((node.clone(), member.leases?)));
-        let coordinators = (assignment.coordinators.iter())
-            .filter_map(|coordinator| Some((coordinator.node.clone(), coordinator.leases?)));
-        let brief = Brief {
-            own: own.and_then(|own| own.leases),
-            claims,
-            members: members.collect(),
-            coordinators: coordinators.collect(),
-            former: fencing.former().clone(),
-        };
+        let brief = Brief::of(&assignment, &disk, fencing.former().clone());
         Some(Arc::new(brief))
     }
 
@@ -299,21 +283,18 @@ impl Service {
         let Some(keys) = self.keys.borrow_and_update().clone() else {
             return Ok(());
         };
-        let start = |key: &v1::LeaseKey| Some((key.node.parse().ok()?, key.newest_start));
-        let starts = keys.peers.iter().filter_map(start).collect();
-        let (peers, damaged): (Vec<_>, Vec<_>) = (keys.peers.into_iter())
-            .map(LeaseKey::try_from)
-            .partition(Result::is_ok);
-        let peers: Vec<LeaseKey> = peers.into_iter().filter_map(Result::ok).collect();
-        for damage in damaged.into_iter().filter_map(Result::err) {
+        let SentKeys {
+            peers,
+            starts,
+            coordinator,
+            damaged,
+        } = keys.into();
+        for damage in damaged {
             tracing::error!(%damage, "{damage}");
         }
         orders.give(Order::PeerKeys(peers.clone()))?;
         orders.give(Order::Starts(starts))?;
-        if let Some(key) = keys
-            .coordinator
-            .and_then(|key| LeaseKey::try_from(key).ok())
-        {
+        if let Some(key) = coordinator {
             orders.give(Order::SessionKey(key.clone()))?;
             if let Err(error) = self
                 .run
