@@ -5,6 +5,7 @@
 //! | [`lab`] | the lab, driven by its own command |
 //! | [`model`] | the claims core under a model checker |
 //! | [`properties`] | what must hold after every event of the claims core, whatever came before |
+//! | [`scale`] | the scale bench: many simulated agents against one leader |
 //! | [`scenarios`] | what must hold on a whole site, one function each |
 //! | [`sim`] | a seeded simulation of a whole site around the claims core |
 //! | [`site`] | a booted site, seen and used as its operators do |
@@ -15,6 +16,7 @@
 pub mod lab;
 pub mod model;
 pub mod properties;
+pub mod scale;
 pub mod scenarios;
 pub mod sim;
 pub mod site;

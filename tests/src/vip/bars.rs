@@ -133,7 +133,8 @@ fn outages(records: &[Record], rival: Rival, case: Case) -> Vec<f64> {
         .collect()
 }
 
-fn at_most(demand: String, seen: Option<f64>, limit: f64, unit: &str) -> Bar {
+/// A bar that a figure passes up to this limit; unmeasured without one.
+pub fn at_most(demand: String, seen: Option<f64>, limit: f64, unit: &str) -> Bar {
     let (verdict, seen) = match seen {
         None => (Verdict::Unmeasured, "no runs".to_owned()),
         Some(seen) if seen <= limit => (Verdict::Pass, format!("{seen:.3} {unit}")),

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::proxies::{PROXIES, SPARE, Site, WEB, holders_of};
 use super::record::{Idle, Weight};
+use crate::lab::Lab;
 
 /// Time between the first and the last look.
 const OVER: Duration = Duration::from_secs(60);
@@ -20,11 +21,11 @@ const OVER: Duration = Duration::from_secs(60);
 /// A proxy cannot be asked, or the daemon does not run.
 pub fn weigh(site: &Site, unit: &str, holder: &str) -> Result<Idle> {
     let began = Instant::now();
-    let before = PROXIES.map(|proxy| look(site, proxy, unit));
+    let before = PROXIES.map(|proxy| look(site.lab(), proxy, unit));
     sleep(OVER);
     let mut idle = Idle::default();
     for (proxy, before) in PROXIES.into_iter().zip(before) {
-        let (before, after) = (before?, look(site, proxy, unit)?);
+        let (before, after) = (before?, look(site.lab(), proxy, unit)?);
         let weight = after.since(&before, began.elapsed());
         if proxy == holder {
             idle.holder = weight;
@@ -40,7 +41,7 @@ pub fn weigh(site: &Site, unit: &str, holder: &str) -> Result<Idle> {
 
 /// What the processes of a unit have used so far, and use now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Look {
+pub struct Look {
     processes: u32,
     ran_ns: u64,
     pss_kib: u64,
@@ -48,7 +49,8 @@ struct Look {
 }
 
 impl Look {
-    fn since(&self, before: &Self, time: Duration) -> Weight {
+    /// What they weigh, after so much time since another look.
+    pub fn since(&self, before: &Self, time: Duration) -> Weight {
         let ran = self.ran_ns.saturating_sub(before.ran_ns) as f64 / 1e9;
         Weight {
             processes: self.processes,
@@ -59,10 +61,13 @@ impl Look {
     }
 }
 
-/// A line for each process: nanoseconds that its threads ran, PSS, private clean and dirty memory.
+/// Looks at the processes of a unit on a node now.
 ///
-/// `%.0f`, because mawk ends its `%d` at two thousand million: two seconds.
-fn look(site: &Site, proxy: &str, unit: &str) -> Result<Look> {
+/// # Errors
+/// The node cannot be asked, or the unit has no process.
+pub fn look(lab: &Lab, node: &str, unit: &str) -> Result<Look> {
+    // A line for each process: nanoseconds that its threads ran, PSS, private clean and dirty
+    // memory. `%.0f`, because mawk ends its `%d` at two thousand million: two seconds.
     let script = format!(
         "group=$(systemctl show -P ControlGroup {unit}); \
          for tree in systemd unified .; do \
@@ -73,9 +78,9 @@ fn look(site: &Site, proxy: &str, unit: &str) -> Result<Look> {
          $(awk '/^Pss:/ {{pss = $2}} /^Private_(Clean|Dirty):/ {{uss += $2}} \
          END {{print pss, uss}}' /proc/$pid/smaps_rollup); done"
     );
-    let text = site.lab().sh(proxy, &script)?;
-    let look = read(&text).with_context(|| format!("weighing {unit} on {proxy}"))?;
-    ensure!(look.processes > 0, "{unit} has no process on {proxy}");
+    let text = lab.sh(node, &script)?;
+    let look = read(&text).with_context(|| format!("weighing {unit} on {node}"))?;
+    ensure!(look.processes > 0, "{unit} has no process on {node}");
     Ok(look)
 }
 
