@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::leader::Leader;
@@ -20,7 +21,7 @@ pub struct Desired {
     /// As the store holds it.
     pub record: DesiredRecord,
     /// The document, parsed.
-    pub site: Site,
+    pub site: Arc<Site>,
 }
 
 /// The store's site document is not valid.
@@ -39,7 +40,7 @@ impl Desired {
     /// it takes long, and most changes (an enrolment, a revoked certificate) do not touch it.
     pub fn parse_beside(record: DesiredRecord, known: &Self) -> Result<Self, InvalidSite> {
         if record.yaml == known.record.yaml {
-            let site = known.site.clone();
+            let site = Arc::clone(&known.site);
             return Ok(Self { record, site });
         }
         Self::parse(record)
@@ -48,7 +49,10 @@ impl Desired {
     /// Reads the document of a record.
     pub fn parse(record: DesiredRecord) -> Result<Self, InvalidSite> {
         match Site::parse(&record.yaml) {
-            Ok(site) => Ok(Self { record, site }),
+            Ok(site) => Ok(Self {
+                record,
+                site: Arc::new(site),
+            }),
             Err(problems) => Err(InvalidSite {
                 generation: record.generation,
                 problems: problems

@@ -16,11 +16,16 @@ pub(super) struct Admitted {
     pub node: NodeId,
     pub peer: PeerIdentity,
     pub record: Kept<NodeRecord>,
-    pub desired: Desired,
+    /// The site's, when it was admitted.
+    pub incarnation: u64,
 }
 
-/// Reads the store: what was revoked a moment ago is refused now.
-pub(super) async fn admit<T>(core: &Core, request: &Request<T>) -> Result<Admitted, Status> {
+/// Reads the store: what was revoked a moment ago is refused now. The desired state that was read
+/// comes apart: who is admitted for long must not keep it.
+pub(super) async fn admit<T>(
+    core: &Core,
+    request: &Request<T>,
+) -> Result<(Admitted, Desired), Status> {
     let identity =
         tls::peer(request).ok_or_else(|| Status::unauthenticated("show an agent's certificate"))?;
     let Principal::Agent(node) = identity.id.principal.clone() else {
@@ -65,12 +70,13 @@ pub(super) async fn admit<T>(core: &Core, request: &Request<T>) -> Result<Admitt
         )
         .await?
     };
-    Ok(Admitted {
+    let admitted = Admitted {
         node,
         peer: identity,
         record,
-        desired,
-    })
+        incarnation: desired.record.incarnation,
+    };
+    Ok((admitted, desired))
 }
 
 /// A certificate of the site's CA that the store does not know: it was issued before the store was

@@ -36,7 +36,8 @@ const MAX_CERTIFICATES: usize = 16;
 
 /// The node whose agent calls, if it may speak.
 pub(crate) async fn admitted_node<T>(core: &Core, request: &Request<T>) -> Result<NodeId, Status> {
-    Ok(admission::admit(core, request).await?.node)
+    let (admitted, _) = admission::admit(core, request).await?;
+    Ok(admitted.node)
 }
 
 /// See the module.
@@ -55,13 +56,13 @@ impl AgentsService {
         &self,
         request: Request<v1::RenewCertificateRequest>,
     ) -> Result<v1::CertificateBundle, Status> {
-        let admitted = admission::admit(&self.core, &request).await?;
+        let (admitted, desired) = admission::admit(&self.core, &request).await?;
         let csr_der = &request.get_ref().csr_der;
         let now = self.core.clock.now();
         let issued = self
             .core
             .authority
-            .agent(&admitted.desired.site, &admitted.node, csr_der, now)
+            .agent(&desired.site, &admitted.node, csr_der, now)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let now_unix_ms = self.core.clock.unix_ms();
         let mut record = admitted.record.value.clone();
@@ -117,7 +118,7 @@ impl v1::agents_server::Agents for AgentsService {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let opening = async {
-            let admitted = admission::admit(&self.core, &request).await?;
+            let (admitted, _) = admission::admit(&self.core, &request).await?;
             Ok(session::serve(
                 Arc::clone(&self.core),
                 admitted,

@@ -192,7 +192,7 @@ impl Serving {
     /// nothing that is granted here may reach such an agent. The agent's word costs it no more
     /// than its own session, unless it has the proof.
     fn same_incarnation(&self, hello: &v1::Hello) -> Result<(), Status> {
-        let own = self.admitted.desired.record.incarnation;
+        let own = self.admitted.incarnation;
         let theirs = hello.assignment.map_or(0, |id| id.incarnation);
         if theirs <= own {
             return Ok(());

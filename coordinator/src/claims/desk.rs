@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 use hamesh_claims::grantor::{Action, Event, Explanation, Note};
@@ -269,8 +270,8 @@ impl Desk {
         });
     }
 
-    /// Every claim that is granted here.
-    pub fn look(&self, now: Moment) -> Vec<Seen> {
+    /// The claims that are granted here after this one, or from the first; so many at most.
+    pub fn look(&self, after: Option<&ClaimId>, most: usize, now: Moment) -> Vec<Seen> {
         let seen = |(claim, seat): (&ClaimId, &Seat)| {
             let explanation = seat.grantor.explain(now);
             Seen {
@@ -283,7 +284,9 @@ impl Desk {
                 group: seat.grantor.record().newest().version,
             }
         };
-        self.seats.iter().map(seen).collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let seats = self.seats.range::<ClaimId, _>((from, Bound::Unbounded));
+        seats.take(most).map(seen).collect()
     }
 
     /// Seals what a node is to be told: at most [`PER_DATAGRAM`] messages in each datagram.

@@ -33,6 +33,10 @@ use crate::leadership::Standing;
 /// Datagrams that are taken before anything else is looked at: several from every node of a large
 /// site may have come during one pause of this thread.
 const BURST: usize = 256;
+/// Claims that are looked at between two looks at the socket: thousands at once would be a pause in
+/// which more datagrams come than the socket holds.
+const LOOKED_AT_ONCE: usize = 64;
+
 /// The longest sleep: whatever was not woken for is noticed then.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -128,12 +132,9 @@ impl Grantors {
         loop {
             self.lead(&mut desk, started, mapped);
             while let Ok(command) = self.commands.try_recv() {
-                let now = started.now();
-                let mut out = Out::default();
-                if !obey(&mut desk, command, now, &mut out) {
+                if !self.obey(&mut desk, command, &mut buffer, started, mapped)? {
                     return Ok(());
                 }
-                self.carry_out(&mut desk, out, mapped);
             }
             // After the commands: the key of a session is sent here before the agent learns it.
             self.receive(&mut desk, &mut buffer, started, mapped)?;
@@ -161,6 +162,56 @@ impl Grantors {
             let mut out = Out::default();
             desk.leading(started.moment(until), started.now(), &mut out);
             self.carry_out(desk, out, mapped);
+        }
+    }
+
+    /// Does what is wanted. Whether to go on.
+    fn obey(
+        &self,
+        desk: &mut Desk,
+        command: Command,
+        buffer: &mut [u8],
+        started: Started,
+        mapped: bool,
+    ) -> io::Result<bool> {
+        let (now, mut out) = (started.now(), Out::default());
+        match command {
+            Command::Wish(wishes) => desk.wish(&wishes, now, &mut out),
+            Command::Lead(claim, record) => desk.lead(&claim, record, now, &mut out),
+            Command::Persisted(claim, record) => desk.persisted(&claim, record, now, &mut out),
+            Command::Key(key) => desk.key(key),
+            Command::Move(asked) => desk.move_claim(asked, now, &mut out),
+            Command::Fenced(node, reply) => {
+                let confirmed = desk.confirm_fenced(&node, now, &mut out);
+                // Who asked may have gone away; the same holds below.
+                let _ = reply.send(confirmed.into_iter().collect());
+            }
+            Command::Look(reply) => {
+                let _ = reply.send(self.look(desk, buffer, started, mapped)?);
+            }
+            Command::Stop => return Ok(false),
+        }
+        self.carry_out(desk, out, mapped);
+        Ok(true)
+    }
+
+    /// Looks at every claim, and at the socket now and then.
+    fn look(
+        &self,
+        desk: &mut Desk,
+        buffer: &mut [u8],
+        started: Started,
+        mapped: bool,
+    ) -> io::Result<Vec<Seen>> {
+        let mut all: Vec<Seen> = Vec::new();
+        loop {
+            let after = all.last().map(|seen| &seen.claim);
+            let some = desk.look(after, LOOKED_AT_ONCE, started.now());
+            if some.is_empty() {
+                return Ok(all);
+            }
+            all.extend(some);
+            self.receive(desk, buffer, started, mapped)?;
         }
     }
 
@@ -245,27 +296,6 @@ impl Grantors {
         let _ = read(&*self.waker.0, &mut [0_u8; 8]);
         Ok(())
     }
-}
-
-/// Whether to go on.
-fn obey(desk: &mut Desk, command: Command, now: Moment, out: &mut Out) -> bool {
-    match command {
-        Command::Wish(wishes) => desk.wish(&wishes, now, out),
-        Command::Lead(claim, record) => desk.lead(&claim, record, now, out),
-        Command::Persisted(claim, record) => desk.persisted(&claim, record, now, out),
-        Command::Key(key) => desk.key(key),
-        Command::Move(asked) => desk.move_claim(asked, now, out),
-        Command::Fenced(node, reply) => {
-            let confirmed = desk.confirm_fenced(&node, now, out);
-            // Who asked may have gone away; the same holds below.
-            let _ = reply.send(confirmed.into_iter().collect());
-        }
-        Command::Look(reply) => {
-            let _ = reply.send(desk.look(now));
-        }
-        Command::Stop => return false,
-    }
-    true
 }
 
 /// This thread's clock.
