@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use hamesh_agent::VERSION;
 use hamesh_agent::claims::Report;
 use hamesh_agent::claims::holder::Holder;
 use hamesh_agent::enrol::{EnrolError, Enrolment};
@@ -19,6 +18,8 @@ use hamesh_agent::publish::Publisher;
 use hamesh_agent::session::lookout::{Lookout, Term};
 use hamesh_agent::session::{Session, SessionState};
 use hamesh_agent::state::StateDir;
+use hamesh_agent::upgrade::Upgrades;
+use hamesh_agent::version;
 use hamesh_claims::ids::BootId;
 use hamesh_proto::credentials::{Credentials, LiveCredentials};
 use hamesh_proto::ids::NodeId;
@@ -57,7 +58,7 @@ impl Shared {
     pub fn new() -> Result<Self> {
         Ok(Self {
             machine: system::Machine::read(),
-            metrics: Arc::new(Metrics::new(VERSION)?),
+            metrics: Arc::new(Metrics::new(version())?),
             tally: Arc::default(),
         })
     }
@@ -162,6 +163,7 @@ impl Enrolled {
         let (keys_tx, keys) = watch::channel(None);
         let (report, claims) = watch::channel(Report::default());
         let mut tasks = JoinSet::new();
+        let upgrades = Upgrades::new(self.state.clone());
         let publisher = Publisher {
             node: self.node.to_string(),
             credentials: credentials.clone(),
@@ -171,6 +173,7 @@ impl Enrolled {
             assignment: held.assignment(),
             claims: claims.clone(),
             session: session.clone(),
+            packages: upgrades.packages(),
             renewed: renewed.clone(),
             plain: facts_tx,
             signed: watch::Sender::new(None),
@@ -192,6 +195,8 @@ impl Enrolled {
             peers,
             lookout,
             lease_keys: keys_tx,
+            outcome: upgrades.outcome(),
+            upgrades,
             renewed,
             state: session_tx,
             metrics: Arc::clone(&shared.metrics),
