@@ -3,12 +3,22 @@
 //! Guarantees: a member gets a vote only when it has all that was written; what may have been done
 //! already is looked for by listing, never assumed.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use hamesh_proto::etcd as pb;
 use hamesh_proto::etcd::cluster_client::ClusterClient;
+use tokio::time::{Instant, sleep};
 
 use super::StoreError;
 use super::etcd::{Effect, EtcdStore, bounded, retried};
+
+/// What etcd says while it does not count enough members as healthy: it then refuses a change before
+/// anything is done. One that has just started counts from 5 s after its connection.
+const UNHEALTHY: &str = "etcdserver: unhealthy cluster";
+/// How long a change waits for that.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(8);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// A member of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +72,7 @@ impl Membership for EtcdStore {
             let (mut client, request) = (ClusterClient::new(self.channel()), request.clone());
             async move { client.member_add(bounded(request)).await }
         };
-        retried(Effect::Write, call).await.map(drop)
+        changed(HEALTHY_WITHIN, call).await
     }
 
     async fn promote(&self, id: u64) -> Result<(), StoreError> {
@@ -71,7 +81,7 @@ impl Membership for EtcdStore {
             let request = pb::MemberPromoteRequest { id };
             async move { client.member_promote(bounded(request)).await }
         };
-        retried(Effect::Write, call).await.map(drop)
+        changed(HEALTHY_WITHIN, call).await
     }
 
     async fn remove(&self, id: u64) -> Result<(), StoreError> {
@@ -80,6 +90,60 @@ impl Membership for EtcdStore {
             let request = pb::MemberRemoveRequest { id };
             async move { client.member_remove(bounded(request)).await }
         };
-        retried(Effect::Write, call).await.map(drop)
+        changed(HEALTHY_WITHIN, call).await
+    }
+}
+
+/// Changes the membership, once the store lets itself be changed.
+async fn changed<T, F>(within: Duration, call: impl Fn() -> F) -> Result<(), StoreError>
+where
+    F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+{
+    let deadline = Instant::now() + within;
+    loop {
+        match retried(Effect::Write, &call).await {
+            Err(StoreError::Unconfirmed { problem }) if problem.contains(UNHEALTHY) => {
+                if Instant::now() >= deadline {
+                    return Err(StoreError::Unavailable { problem });
+                }
+                sleep(PAUSE).await;
+            }
+            other => return other.map(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Refused so many times, then carried out.
+    async fn refused(times: u32, message: &str, within: Duration) -> (Result<(), StoreError>, u32) {
+        let asked = AtomicU32::new(0);
+        let call = || async {
+            match asked.fetch_add(1, Ordering::Relaxed) < times {
+                true => Err(tonic::Status::unavailable(message)),
+                false => Ok(tonic::Response::new(())),
+            }
+        };
+        let outcome = changed(within, call).await;
+        (outcome, asked.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn a_change_waits_until_the_store_counts_its_members_as_healthy() {
+        let (outcome, asked) = refused(3, UNHEALTHY, HEALTHY_WITHIN).await;
+        assert_eq!((outcome.is_ok(), asked), (true, 4));
+        let (outcome, _) = refused(u32::MAX, UNHEALTHY, 2 * PAUSE).await;
+        assert!(matches!(outcome, Err(StoreError::Unavailable { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_may_have_been_made_is_not_made_again() {
+        let (outcome, asked) = refused(1, "the connection broke", HEALTHY_WITHIN).await;
+        assert!(matches!(outcome, Err(StoreError::Unconfirmed { .. })));
+        assert_eq!(asked, 1);
     }
 }

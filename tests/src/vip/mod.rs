@@ -10,7 +10,7 @@
 //! | [`figures`], [`record`] | pure: one run, and its place among all |
 //! | [`table`], [`curve`], [`bars`] | pure: what is printed of all runs |
 //! | [`rival`], [`case`], [`options`] | pure: what is compared, under which faults, how often |
-//! | [`watch`], [`client`], [`inside`], [`listener`], [`stillness`] | drivers that look while a run goes on |
+//! | [`watch`], [`client`], [`inside`], [`listener`], [`stillness`] | drivers that look on |
 //! | [`proxies`], [`keepalived`], [`hamesh`] | drivers that set up the site and the rivals |
 //! | [`tell`] | what keepalived is told of HAProxy, on a proxy |
 //! | [`faults`], [`idle`], [`bench`] | drivers that cause, weigh, and put it all in order |
