@@ -39,10 +39,13 @@ fn play(booted: &Booted, scenario: &Scenario) -> Result<(), Failed> {
     let started = std::time::Instant::now();
     let outcome = world.play(scenario);
     eprintln!("    [{:.1} s]", started.elapsed().as_secs_f64());
-    if outcome.is_err() {
+    outcome.map_err(|e| {
+        let said = format!("{e:#}");
+        // At once: the runner tells of it at the end only.
+        eprintln!("{said}");
         *booted = None;
-    }
-    outcome.map_err(|e| Failed::from(format!("{e:#}")))
+        Failed::from(said)
+    })
 }
 
 fn boot(ground: Ground) -> anyhow::Result<World> {

@@ -40,6 +40,16 @@ pub struct Term {
     epoch: u64,
 }
 
+impl Term {
+    /// Whether it is news to one that follows the other. A leader of an older incarnation may still
+    /// grant leases to those that stay with it, so nobody leaves it for hearsay: its agents are to
+    /// go on together, when it was shown that it is outdated and ended.
+    fn succeeds(self, followed: Self) -> bool {
+        let none = followed == Self::default();
+        self > followed && (none || self.incarnation == followed.incarnation)
+    }
+}
+
 /// Who leads, and since which term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leadership {
@@ -121,9 +131,8 @@ impl Lookout {
             let alive = view.values().filter(|peer| peer.alive);
             let facts = alive.filter_map(|peer| peer.facts.as_ref()?.leadership.clone());
             let known = facts.filter_map(|wire| Leadership::try_from(wire).ok());
-            if let Some(newest) = known.max_by_key(|leadership| leadership.term)
-                && newest.term > self.followed
-            {
+            let news = known.filter(|leadership| leadership.term.succeeds(self.followed));
+            if let Some(newest) = news.max_by_key(|leadership| leadership.term) {
                 return newest;
             }
             if self.peers.changed().await.is_err() {
@@ -199,5 +208,23 @@ async fn ask_on(at: Coordinator, channel: Channel, present: NodeId) -> Coordinat
             SELDOM
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn term(incarnation: u64, epoch: u64) -> Term {
+        Term { incarnation, epoch }
+    }
+
+    #[test]
+    fn hearsay_of_a_later_term_is_followed_and_of_a_restored_site_is_not() {
+        assert!(term(1, 3).succeeds(term(1, 2)));
+        assert!(!term(1, 2).succeeds(term(1, 2)));
+        assert!(!term(1, 1).succeeds(term(1, 2)));
+        assert!(!term(7, 1).succeeds(term(1, 2)));
+        assert!(term(7, 1).succeeds(Term::default()));
     }
 }
