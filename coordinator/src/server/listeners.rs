@@ -140,8 +140,7 @@ async fn bind(listen: Option<IpAddr>, port: u16) -> Result<TcpListener, ListenEr
 }
 
 /// The same for datagrams, with no more room for those that wait than is usual: a request that was
-/// not answered for long has been followed by others, and a long queue of such is answered too late
-/// for ever (measured with 4 MiB and a thousand nodes).
+/// not answered for long has been followed by others, and a long queue holds mostly such.
 fn bind_udp(listen: Option<IpAddr>, port: u16) -> Result<UdpSocket, ListenError> {
     let at = |ip: IpAddr| {
         let address = SocketAddr::new(ip, port);
