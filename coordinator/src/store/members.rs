@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::StoreError;
 use super::etcd::{Effect, EtcdStore, bounded, retried};
 
-/// What etcd says while it does not count enough members as healthy: it then refuses a change before
+/// What etcd says while it does not count enough members as healthy: it refuses a change before
 /// anything is done. One that has just started counts from 5 s after its connection.
 const UNHEALTHY: &str = "etcdserver: unhealthy cluster";
 /// How long a change waits for that.
