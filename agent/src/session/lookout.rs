@@ -7,7 +7,6 @@
 //! Guarantees: nothing that is told ends a session unless it names another leadership, and each is
 //! followed once. A wrong word costs a connection: the leader proves by its certificate what it is.
 
-use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,9 +165,8 @@ impl Lookout {
 
     /// The first to answer that another leads ends it.
     fn ask_others(&self, present: &NodeId) -> impl Future<Output = Option<Coordinator>> + use<> {
-        let coordinators: BTreeSet<Coordinator> = self.held.coordinators().into_iter().collect();
         let mut asked = JoinSet::new();
-        for other in coordinators {
+        for other in self.held.coordinators() {
             if other.node != *present {
                 let channel = channel(other.api, &self.credentials, Expect::Coordinator);
                 asked.spawn(ask_on(other, channel, present.clone()));

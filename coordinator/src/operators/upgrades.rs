@@ -14,7 +14,7 @@ use super::OperatorsService;
 use super::nodes::node_of;
 use crate::records::OperatorAccess;
 use crate::upgrade::observe::{observe, written};
-use crate::upgrade::plan::{Desired, Step, plan};
+use crate::upgrade::plan::{Desired, Step, Written, plan};
 use crate::upgrade::rollout::Rollout;
 
 /// Progress that may wait for a slow reader.
@@ -27,7 +27,8 @@ impl OperatorsService {
     ) -> Result<v1::UpgradePlan, Status> {
         self.caller(&request, OperatorAccess::Viewer).await?;
         let desired = desired(request.into_inner().wish)?;
-        let steps = self.steps(&desired).await?;
+        let written = written(&self.core).await?;
+        let steps = self.steps(&desired, &written).await?;
         let steps = steps.into_iter().map(message).collect();
         Ok(v1::UpgradePlan { steps })
     }
@@ -48,13 +49,14 @@ impl OperatorsService {
         })?;
         // Who goes on finds the nodes as a change of the leader leaves them: that takes a while,
         // and is waited for while the caller listens.
+        let written = written(&self.core).await?;
         if !resumed {
-            self.steps(&desired).await?;
+            self.steps(&desired, &written).await?;
         }
         let (sender, stream) = mpsc::channel(QUEUE);
         let rollout = Rollout {
             core: Arc::clone(&self.core),
-            written: written(&self.core).await?,
+            written,
             desired,
             actor: caller.path(),
             peer: caller.peer,
@@ -68,9 +70,8 @@ impl OperatorsService {
         Ok(ReceiverStream::new(stream))
     }
 
-    async fn steps(&self, desired: &Desired) -> Result<Vec<Step>, Status> {
-        let written = written(&self.core).await?;
-        plan(&observe(&self.core).await, desired, &written).map_err(|refused| {
+    async fn steps(&self, desired: &Desired, written: &Written) -> Result<Vec<Step>, Status> {
+        plan(&observe(&self.core).await, desired, written).map_err(|refused| {
             Status::failed_precondition(format!("{refused}; nothing was changed"))
         })
     }

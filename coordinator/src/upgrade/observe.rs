@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::ledger::ReadError;
 use crate::liveness::{State, Verdict};
 use crate::records::{format_of, keys, read_since};
+use crate::sessions::Said;
 use crate::store::Span;
 use crate::world::World;
 
@@ -20,20 +21,16 @@ pub async fn observe(core: &Core) -> Observed {
     let world = core.world();
     let verdicts = core.verdicts.borrow().clone();
     // A node that never enrolled runs nothing.
-    let facts: BTreeMap<&NodeId, Option<v1::Facts>> = world
-        .nodes
-        .keys()
-        .map(|id| (id, core.sessions.said(id).facts))
-        .collect();
-    let node = |(id, facts): (&&NodeId, &Option<v1::Facts>)| {
-        let node = node(verdicts.get(*id), facts.as_ref());
-        ((*id).clone(), node)
+    let said = core.sessions.said_by(world.nodes.keys());
+    let node = |(id, said): (&NodeId, &Said)| {
+        let node = node(verdicts.get(id), said.facts.as_ref());
+        (id.clone(), node)
     };
     Observed {
         leader: core.node.clone(),
         coordinators: world.coordinators.keys().cloned().collect(),
-        nodes: facts.iter().map(node).collect(),
-        claims: claims(core, &world, &facts).await,
+        nodes: said.iter().map(node).collect(),
+        claims: claims(core, &world, &said).await,
     }
 }
 
@@ -78,7 +75,7 @@ fn node(verdict: Option<&Verdict>, facts: Option<&v1::Facts>) -> Node {
 async fn claims(
     core: &Core,
     world: &World,
-    facts: &BTreeMap<&NodeId, Option<v1::Facts>>,
+    said: &BTreeMap<NodeId, Said>,
 ) -> Option<BTreeMap<ClaimId, Claim>> {
     let board = Board::of(core, world).await;
     if !board.looked_after() {
@@ -97,8 +94,8 @@ async fn claims(
         (name.clone(), claim)
     });
     let mut claims: BTreeMap<ClaimId, Claim> = wanted.collect();
-    for (node, facts) in facts {
-        for report in facts.iter().flat_map(|facts| &facts.claims) {
+    for (node, said) in said {
+        for report in said.facts.iter().flat_map(|facts| &facts.claims) {
             let name = report.claim.parse::<ClaimId>().ok();
             if let Some(claim) = name.and_then(|name| claims.get_mut(&name)) {
                 hear(claim, node, report.part());
