@@ -32,20 +32,14 @@ impl Lab {
 
     /// Runs one command of the lab and gives what it printed, whatever its exit code.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
-        Command::new(&self.program)
-            .args(arguments)
-            // The lab finds the site document and the packages from the top of the tree.
-            .current_dir(tidy::root())
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run {}", self.program.display()))
+        let ran = self.command(arguments).stdin(Stdio::null()).output();
+        ran.with_context(|| format!("cannot run {}", self.program.display()))
     }
 
     /// The same for a command that reads `input`, of which arguments hold only so much.
     pub fn run_fed(&self, input: &str, arguments: &[&str]) -> Result<Output> {
-        let mut child = Command::new(&self.program)
-            .args(arguments)
-            .current_dir(tidy::root())
+        let mut child = self
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -82,10 +76,8 @@ impl Lab {
 
     /// Runs one command of the lab and kills it with SIGKILL after `seconds`, if it still runs.
     pub fn killed_after(&self, seconds: &str, arguments: &[&str]) -> Result<ExitStatus> {
-        let mut command = Command::new(&self.program);
-        let mut child = command
-            .args(arguments)
-            .current_dir(tidy::root())
+        let mut child = self
+            .command(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -132,6 +124,13 @@ impl Lab {
         }
         let screen = String::from_utf8_lossy(&screen).into_owned();
         Ok((child.wait()?, screen))
+    }
+
+    fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(&self.program);
+        // The lab finds the site document and the packages from the top of the tree.
+        command.args(arguments).current_dir(tidy::root());
+        command
     }
 
     /// The names of the nodes.

@@ -40,3 +40,13 @@ pub(super) fn is_on(site: &Site, node: &str, device: &str, address: Ipv4Addr) ->
     ensure!(!shown.is_empty(), "{address} is not on {device}");
     Ok(())
 }
+
+/// The holder's agent stands still until the other has taken a claim over; who asks meanwhile
+/// learns whether the first one's fence closed.
+pub(super) fn silenced(site: &Site, holder: &str, other: &str, claim: &str) -> Result<()> {
+    let kill = "systemctl kill --kill-whom=main hamesh-agent --signal";
+    site.sh(holder, &format!("{kill} STOP"))?;
+    let taken = site.until_part(other, claim, "holding");
+    site.sh(holder, &format!("{kill} CONT"))?;
+    taken
+}

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use super::settled;
 use crate::scenarios::World;
 use crate::scenarios::asked::asked;
-use crate::scenarios::interfaces::{self, fenced, hands_off, is_on, own_address};
+use crate::scenarios::interfaces::{self, fenced, hands_off, is_on, own_address, silenced};
 use crate::site::wait::{throughout, until};
 use crate::site::{PATIENCE, Site, holds};
 
@@ -109,11 +109,7 @@ pub fn bridged(world: &World) -> Result<()> {
             || is_on(site, holder, "lan0", ADDRESS),
         )?;
         fenced(site, holder, "lan0")?;
-        let kill = "systemctl kill --kill-whom=main hamesh-agent --signal";
-        site.sh(holder, &format!("{kill} STOP"))?;
-        let taken = site.until_part(other, SIDE, "holding");
-        site.sh(holder, &format!("{kill} CONT"))?;
-        taken
+        silenced(site, holder, other, SIDE)
     })?;
     site.sh(
         holder,

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::scenarios::World;
 use crate::scenarios::asked::{asked, asked_on_vlan};
-use crate::scenarios::interfaces::{fenced, hands_off, hands_on, is_on, own_address};
+use crate::scenarios::interfaces::{fenced, hands_off, hands_on, is_on, own_address, silenced};
 use crate::site::vip::Shared;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
@@ -38,7 +38,8 @@ pub fn bonded(world: &World) -> Result<()> {
              ip link set eth1 down; ip link set eth1 master bond0",
         )?;
         held_there(&site, "bond0", holder)?;
-        silenced(&site, holder, other)?;
+        silenced(&site, holder, other, SIDE.claim)?;
+        SIDE.one_holds(&site)?;
         site.coordctl(&["move", SIDE.claim, "--to", holder])?;
         held_there(&site, "bond0", holder)?;
         site.sh(holder, "ip link set eth1 down")?;
@@ -62,7 +63,8 @@ pub fn tagged(world: &World) -> Result<()> {
     let ((), _) = asked_on_vlan(NETWORK, VLAN, ADDRESS, || {
         let (holder, other) = SIDE.one_holds(&site)?;
         held_there(&site, ON_VLAN, holder)?;
-        silenced(&site, holder, other)?;
+        silenced(&site, holder, other, SIDE.claim)?;
+        SIDE.one_holds(&site)?;
         held_there(&site, ON_VLAN, other)?;
         site.sh(other, "ip link set eth1 down")?;
         lost(&site, &format!("interface {ON_VLAN} is down"), holder)?;
@@ -107,17 +109,6 @@ fn held_there(site: &Site, device: &str, node: &str) -> Result<()> {
         is_on(site, node, device, ADDRESS)
     })?;
     fenced(site, node, device)
-}
-
-/// The holder's agent stands still; the other takes over, and the questions tell whether the first
-/// one's fence closed.
-fn silenced(site: &Site, holder: &str, other: &str) -> Result<()> {
-    let kill = "systemctl kill --kill-whom=main hamesh-agent --signal";
-    site.sh(holder, &format!("{kill} STOP"))?;
-    let taken = site.until_part(other, SIDE.claim, "holding");
-    site.sh(holder, &format!("{kill} CONT"))?;
-    taken?;
-    SIDE.one_holds(site).map(drop)
 }
 
 /// The other has it, and is said why the first cannot.
