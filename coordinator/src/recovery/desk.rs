@@ -11,6 +11,7 @@ use std::time::Duration;
 use hamesh_proto::files::{SECRET, write_atomic};
 use hamesh_proto::ids::{NodeId, SiteName};
 use hamesh_proto::incarnation;
+use hamesh_proto::leader::Elsewhere;
 use hamesh_proto::seal::SealKey;
 use hamesh_proto::v1;
 use tokio::sync::watch;
@@ -179,6 +180,13 @@ impl Desk {
         let mut finished = self.finished.subscribe();
         // An error means that the sender is gone, which this very struct holds.
         let _ = finished.wait_for(|finished| *finished).await;
+    }
+
+    /// The end of an agent's session when it is finished: the leader is here, in a moment.
+    pub fn dial_again(&self) -> Status {
+        let own = &self.base.own;
+        let leader = self.base.desired.leader_at(own);
+        leader.map_or(Elsewhere::Nowhere, Elsewhere::At).status(own)
     }
 
     fn outlook(&self, without: &BTreeSet<NodeId>) -> Outlook {

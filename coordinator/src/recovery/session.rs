@@ -137,9 +137,7 @@ async fn serve(
     loop {
         let message = tokio::select! {
             message = incoming.message() => message,
-            () = desk.is_finished() => return Err(Status::unavailable(
-                "the recovery is finished; dial again",
-            )),
+            () = desk.is_finished() => return Err(desk.dial_again()),
         };
         let Ok(Some(message)) = message else {
             return Ok(());

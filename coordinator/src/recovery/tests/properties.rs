@@ -51,7 +51,7 @@ fn all_names(of: &Desired) -> Vec<String> {
 }
 
 /// Bits choose who of a site is heard.
-fn chosen<'a>(names: &'a [String], bits: u16) -> Vec<&'a str> {
+fn chosen(names: &[String], bits: u16) -> Vec<&str> {
     let names = names.iter().enumerate();
     let chosen = names.filter(|(i, _)| bits >> i & 1 == 1);
     chosen.map(|(_, name)| name.as_str()).collect()
