@@ -65,12 +65,7 @@ pub fn reborn(
         &admitted(snapshot, operator)?,
     );
     each(&mut entries, keys::CLAIMS, |mut claim: ClaimRecord| {
-        let record = &mut claim.record;
-        let version = GroupVersion(record.group.version.0.max(incarnation));
-        record.group.version = version;
-        if let Some(change) = &mut record.change {
-            change.next.version = version.next();
-        }
+        claim.record = claim.record.restored(GroupVersion(incarnation));
         claim
     })?;
     each(&mut entries, keys::TOKENS, |token: TokenRecord| {
