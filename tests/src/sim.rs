@@ -8,7 +8,7 @@
 //! loses, repeats, delays and reorders. Faults come at random: crashes, reboots, pauses,
 //! partitions, one-way cuts, also between a coordinator and the store, requests to the store that
 //! are carried out seconds later, a stalled disk of the store, blank machines in the place of lost
-//! ones, group changes, drains, moves, flushed fences, ill health. Then everything is mended, and
+//! ones, a restore from an old backup beside the coordinators of before, group changes, drains, moves, flushed fences, ill health. Then everything is mended, and
 //! the site must come to rest.
 //!
 //! Checked throughout: no two nodes' fences of one claim are open at one instant, no fence opens
@@ -25,6 +25,7 @@ mod faults;
 mod fence;
 mod network;
 mod node;
+mod restore;
 mod site;
 mod store;
 mod world;
@@ -47,6 +48,7 @@ pub struct Options {
 pub fn run(seed: u64, options: Options) -> Outcome {
     let mut world = World::new(seed, options);
     faults::schedule(&mut world);
+    restore::schedule(&mut world, seed);
     world.run()
 }
 

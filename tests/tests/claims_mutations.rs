@@ -43,6 +43,7 @@ fn simulated(rule: Rule) -> bool {
             | Rule::GrantorAddsMargin
             | Rule::FreshAnswersOnly
             | Rule::GiveBackDropsEarlier
+            | Rule::RestoredGathersAll
             | Rule::ActAfterExpiry
             | Rule::LeaderStopsInTime
             | Rule::LeaderCountsFromSend

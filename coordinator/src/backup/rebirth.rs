@@ -71,13 +71,9 @@ pub fn reborn(
     Ok(Rebirth { entries, text })
 }
 
-/// What is granted of a claim under the new incarnation.
-pub(crate) fn reborn_claim(mut record: group::Record, incarnation: u64) -> ClaimRecord {
-    let version = GroupVersion(record.group.version.0.max(incarnation));
-    record.group.version = version;
-    if let Some(change) = &mut record.change {
-        change.next.version = version.next();
-    }
+/// What is granted of a claim under the new incarnation: nothing before its members were gathered.
+pub(crate) fn reborn_claim(record: group::Record, incarnation: u64) -> ClaimRecord {
+    let record = record.restored(GroupVersion(incarnation));
     ClaimRecord { record }
 }
 

@@ -164,6 +164,7 @@ impl Board {
             awaited: explanation.map_or_else(Vec::new, |it| {
                 it.awaited.iter().map(ToString::to_string).collect()
             }),
+            gathering: explanation.is_some_and(|it| it.gathering),
             duplicate_macs: macs.into_iter().collect(),
             part: own
                 .map_or(v1::ClaimPart::Unspecified, v1::ClaimReport::part)
@@ -198,6 +199,10 @@ impl Board {
         if explanation.holder.is_some() {
             let newest = self.history.moves(claim).first();
             return newest.map_or_else(String::new, |moved| moved.reason.clone());
+        }
+        if explanation.gathering {
+            return "not known: the site was restored, and members of before are awaited"
+                .to_owned();
         }
         match (&explanation.vacant, explanation.starting_until) {
             (Some(why), _) => {

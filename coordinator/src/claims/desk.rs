@@ -214,7 +214,7 @@ impl Desk {
         now: Moment,
         out: &mut Out,
     ) -> BTreeSet<ClaimId> {
-        let waits = |seat: &Seat| seat.grantor.awaited().any(|awaited| awaited == node);
+        let waits = |seat: &Seat| seat.grantor.awaited().contains(node);
         let waiting: BTreeSet<ClaimId> = self
             .seats
             .iter()

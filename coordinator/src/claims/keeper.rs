@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long the first group of a claim waits for nodes of its role that are not enrolled yet: all
 /// agents of a new site enrol within seconds, and a node that comes later joins the slow way.
 const FIRST_GROUP: Duration = Duration::from_secs(20);
+/// That of a site which was never restored.
+const FIRST_INCARNATION: u64 = 1;
 
 /// What is known of the claims here.
 #[derive(Debug, Default)]
@@ -183,7 +185,12 @@ impl Keeper {
             return Ok(None);
         }
         let group = Group::exclusive(GroupVersion(1), wanted.members.clone());
-        let record = Record::new(group, wanted.spec.timing.ttl);
+        let mut record = Record::new(group, wanted.spec.timing.ttl);
+        let incarnation = core.world().desired.record.incarnation;
+        if incarnation > FIRST_INCARNATION {
+            // It may be of before the restore, and only the backup does not know it.
+            record = record.restored(GroupVersion(incarnation));
+        }
         let change = guarded(core).await?;
         let change = change.create(
             &key,

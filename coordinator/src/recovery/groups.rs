@@ -2,9 +2,9 @@
 //!
 //! A group counts everyone that any voice knows of as a member of any version, and every candidate
 //! that was not heard: whoever could hold the claim has a part in it, under a version that is later
-//! than all of them. The grantor then goes by its own rules: it changes the group to those that are
-//! enrolled once all of this one have acknowledged it, or an operator confirmed that who does not
-//! is off.
+//! than all of them. The grantor then goes by its own rules: it grants nothing before it gathered
+//! all of this group, or an operator confirmed that who is missing is off, and changes it to those
+//! that are enrolled.
 
 use std::collections::{BTreeMap, BTreeSet};
 

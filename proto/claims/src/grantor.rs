@@ -24,6 +24,7 @@
 mod candidates;
 mod eviction;
 mod explain;
+mod gathering;
 mod membership;
 mod moves;
 mod rulings;
@@ -38,12 +39,13 @@ use crate::group::Record;
 use crate::ids::{Epoch, GrantId, GroupVersion, NodeName};
 use crate::lease::{self, Timing};
 use crate::message::{Answer, Consent, Request, Ruling, ToCoordinator, ToMember, Want};
-use crate::reason::{GrantReason, KeepReason, MoveReason, VacantReason};
+use crate::reason::{GrantReason, KeepReason, MoveReason, Refusal, VacantReason};
 use crate::rules::{Rule, Rules};
 use crate::time::Moment;
 use candidates::Standing;
 use eviction::Eviction;
 pub use explain::{Explanation, Other};
+use gathering::Roll;
 pub use membership::ChangeError;
 use tenure::Tenure;
 
@@ -144,6 +146,7 @@ pub struct Grantor {
     eviction: Option<Eviction>,
     /// How many asks for consent were numbered: an eviction begun anew does not begin again at 1.
     consents_asked: u64,
+    roll: Roll,
 }
 
 impl Grantor {
@@ -177,7 +180,9 @@ impl Grantor {
             spec.timing.ttl
         };
         let all_clear = lease::grantor_deadline(now, longest, rules);
-        let until = if rules.keeps(Rule::StartUpWait) {
+        let gathers = record.gathering.is_some() && rules.keeps(Rule::RestoredGathersAll);
+        let all_clear = if gathers { Moment::END } else { all_clear };
+        let until = if rules.keeps(Rule::StartUpWait) || gathers {
             all_clear
         } else {
             now
@@ -201,6 +206,7 @@ impl Grantor {
             acknowledged: None,
             eviction: None,
             consents_asked: 0,
+            roll: Roll::default(),
         }
     }
 
@@ -210,9 +216,10 @@ impl Grantor {
             Event::Tick => {}
             Event::Leading(until) => self.leading_until = self.leading_until.max(until),
             Event::Configure(spec) => self.configure(spec, now),
-            Event::Persisted(record) => self.persisted(record, out),
+            Event::Persisted(record) => self.persisted(record, now, out),
             Event::FromMember(ToCoordinator::Request(request)) => self.request(&request, now, out),
             Event::FromMember(ToCoordinator::Consent(consent)) => self.consented(&consent, now),
+            Event::FromMember(ToCoordinator::Knows(knows)) => self.told(knows),
         }
         self.decide(now, out);
     }
@@ -266,13 +273,17 @@ impl Grantor {
         }
         self.expire(now, out);
         let ruling = match &request.want {
+            Want::Acquire | Want::Renew(_) | Want::Nothing(_) if self.gathers() => {
+                Ruling::Refused(Refusal::Gathering)
+            }
             Want::Acquire => self.acquire(&request.from, now, out),
             Want::Renew(shown) => self.renew(&request.from, *shown, now, out),
             Want::GiveBack(grant) => self.take_back(&request.from, *grant, now, out),
             Want::Nothing(_) => Ruling::Noted,
         };
         let newest = self.record.newest();
-        let group = (request.group < newest.version).then(|| newest.clone());
+        let behind = request.group < newest.version && !self.gathers();
+        let group = behind.then(|| newest.clone());
         let answer = Answer {
             id: request.id,
             epoch: self.epoch,
@@ -288,6 +299,7 @@ impl Grantor {
             return;
         }
         self.expire(now, out);
+        self.settle_gathering();
         self.settle_ttl(now);
         self.settle_change(now);
         self.settle_eviction(now, out);

@@ -121,6 +121,13 @@ pub struct Change {
     pub fenced: BTreeSet<NodeName>,
 }
 
+/// The claim was restored from a backup: members may still follow coordinators of before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Gathering {
+    /// Nodes that an operator confirmed to be off: nobody waits for them.
+    pub fenced: BTreeSet<NodeName>,
+}
+
 /// What must outlive a leader: read by the next one before it begins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Record {
@@ -132,6 +139,9 @@ pub struct Record {
     pub longest_ttl: Duration,
     /// The worker that was evicted and not readmitted yet.
     pub evicted: Option<NodeName>,
+    /// Set since a restore, until every candidate was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gathering: Option<Gathering>,
 }
 
 impl Record {
@@ -143,7 +153,20 @@ impl Record {
             change: None,
             longest_ttl: ttl,
             evicted: None,
+            gathering: None,
         }
+    }
+
+    /// What a site that is restored from a backup begins with: every version of the group that
+    /// members may know is lower than `least`, and all candidates are awaited.
+    #[must_use]
+    pub fn restored(mut self, least: GroupVersion) -> Self {
+        self.group.version = self.group.version.max(least);
+        if let Some(change) = &mut self.change {
+            change.next.version = self.group.version.next();
+        }
+        self.gathering = Some(Gathering::default());
+        self
     }
 
     /// The newest version of the group that members are to know.

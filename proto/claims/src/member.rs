@@ -34,9 +34,9 @@ use std::time::Duration;
 use crate::group::Group;
 use crate::ids::{Epoch, GrantId, GroupVersion, NodeName, RequestId};
 use crate::lease::{self, Timing};
-use crate::message::{Answer, Health, Hint, HintKind, Request, Ruling};
+use crate::message::{Answer, Health, Hint, HintKind, Knows, Request, Ruling};
 use crate::message::{ToCoordinator, ToMember, ToPeer, Want};
-use crate::reason::{CloseReason, Declines, Dropped};
+use crate::reason::{CloseReason, Declines, Dropped, Refusal};
 use crate::rules::{Rule, Rules};
 use crate::time::Moment;
 pub use events::{Action, Durable, Event, Note, Start};
@@ -207,6 +207,9 @@ impl Member {
             }
             Ruling::Freed(_) => self.returned(now),
             Ruling::Refused(why) => {
+                if why == Refusal::Gathering {
+                    self.tell_known(answer.epoch, out);
+                }
                 self.calm(sent, now);
                 self.returned(now);
                 out.push(Action::Note(Note::Refused(why)));
@@ -247,6 +250,23 @@ impl Member {
             out.push(Action::Store(self.storing.clone()));
         }
         true
+    }
+
+    /// A restored coordinator gathers the members: this one is there once its disk says so.
+    fn tell_known(&self, epoch: Epoch, out: &mut Vec<Action>) {
+        let seen = if self.rules.keeps(Rule::KnownPersistedFirst) {
+            self.disk.seen
+        } else {
+            self.storing.seen
+        };
+        if seen >= epoch {
+            let knows = Knows {
+                from: self.me.clone(),
+                seen,
+                group: self.disk.group.clone(),
+            };
+            out.push(Action::Tell(ToCoordinator::Knows(knows)));
+        }
     }
 
     fn learn(&mut self, group: Group, out: &mut Vec<Action>) {

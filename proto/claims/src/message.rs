@@ -29,6 +29,19 @@ pub enum ToCoordinator {
     Request(Request),
     /// It answers an ask for consent to an eviction.
     Consent(Consent),
+    /// It answers a restored coordinator that gathers the members.
+    Knows(Knows),
+}
+
+/// A member to a restored coordinator: it believes no coordinator of before any more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Knows {
+    /// The member.
+    pub from: NodeName,
+    /// The highest epoch that is on the member's disk: it believes no lower one.
+    pub seen: Epoch,
+    /// The newest group that is on its disk.
+    pub group: Option<Group>,
 }
 
 /// A member's request; also its sign of life, and its acknowledgement of the group's version.

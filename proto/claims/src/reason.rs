@@ -44,6 +44,8 @@ pub enum Refusal {
     NotYourGrant(GrantId),
     /// The node was evicted and has not been readmitted.
     Evicted,
+    /// The site was restored, and a member may still follow a coordinator of before.
+    Gathering,
 }
 
 /// Why a node cannot be given the claim now.
@@ -71,6 +73,8 @@ pub enum Ineligible {
     Paused,
     /// It was evicted.
     Evicted,
+    /// The site was restored, and a member may still follow a coordinator of before.
+    Gathering,
 }
 
 /// Why a grantor wants the claim on another node.
@@ -198,6 +202,7 @@ impl fmt::Display for Refusal {
             Self::Ineligible(why) => why.fmt(f),
             Self::NotYourGrant(grant) => write!(f, "the grant in force is {grant}"),
             Self::Evicted => f.write_str("was evicted"),
+            Self::Gathering => f.write_str("a member may follow a coordinator of before"),
         }
     }
 }
@@ -216,6 +221,9 @@ impl fmt::Display for Ineligible {
             Self::Outranked(health, by) => write!(f, "is {health}, and {by} is better"),
             Self::Paused => f.write_str("was not the last holder, and the claim is paused"),
             Self::Evicted => f.write_str("was evicted"),
+            Self::Gathering => {
+                f.write_str("waits for all that may follow a coordinator of before the restore")
+            }
         }
     }
 }

@@ -29,6 +29,11 @@ pub enum Rule {
     LongestTtlPersisted,
     /// A longer time-to-live is persisted before it is granted.
     TtlPersistedFirst,
+    /// A restored site grants and extends nothing until every candidate believes no coordinator of
+    /// before.
+    RestoredGathersAll,
+    /// A member says that it believes no coordinator of before once that is on its disk.
+    KnownPersistedFirst,
     /// A lease shown to a new leader is extended, but proves nothing until its holder uses the
     /// extension: no new grant is made on its strength, not even to the same node.
     AdoptionIsNoProof,
@@ -86,7 +91,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::HolderCountsFromSend,
         Self::GrantorAddsMargin,
         Self::FreshAnswersOnly,
@@ -96,6 +101,8 @@ impl Rule {
         Self::StartUpWait,
         Self::LongestTtlPersisted,
         Self::TtlPersistedFirst,
+        Self::RestoredGathersAll,
+        Self::KnownPersistedFirst,
         Self::AdoptionIsNoProof,
         Self::ActAfterExpiry,
         Self::LeaderStopsInTime,

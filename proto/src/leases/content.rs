@@ -60,6 +60,7 @@ impl Content {
             Self::ToCoordinator(all) => all.iter().all(|(_, message)| match message {
                 ToCoordinator::Request(request) => is(&request.from),
                 ToCoordinator::Consent(consent) => is(&consent.from),
+                ToCoordinator::Knows(knows) => is(&knows.from),
             }),
             // A coordinator signs with its epoch, not with a name.
             Self::ToMember(_) => true,

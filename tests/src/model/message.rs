@@ -25,7 +25,8 @@ impl Message {
                 ruled || answer.group.is_some()
             }
             Self::Down(_, ToMember::Hint(hint)) => hint.what != HintKind::Ask,
-            Self::Up(ToCoordinator::Consent(_)) | Self::Down(_, ToMember::ConsentAsk(_)) => false,
+            Self::Up(ToCoordinator::Consent(_) | ToCoordinator::Knows(_))
+            | Self::Down(_, ToMember::ConsentAsk(_)) => false,
             Self::Peer(..) => true,
         }
     }

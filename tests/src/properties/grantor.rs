@@ -13,7 +13,7 @@ use hamesh_claims::group::{Group, Record};
 use hamesh_claims::ids::{Epoch, GrantId, GroupVersion, NodeName, RequestId, Session};
 use hamesh_claims::lease::Timing;
 use hamesh_claims::message::{
-    Consent, ConsentAsk, Health, Request, Ruling, ToCoordinator, ToMember, Want,
+    Consent, ConsentAsk, Health, Knows, Request, Ruling, ToCoordinator, ToMember, Want,
 };
 use hamesh_claims::{Grantor, Moment, Rules};
 
@@ -27,7 +27,7 @@ use super::{at, bound, ms};
 /// # Errors
 /// The first thing that one did without a right to.
 pub fn check(rules: Rules, case: &Case) -> Result<()> {
-    let mut run = Run::new(rules, case.worker);
+    let mut run = Run::new(rules, case);
     for input in &case.inputs {
         run.meet(input)?;
     }
@@ -80,10 +80,13 @@ struct Run {
     consent_asks: Vec<(ConsentAsk, Moment)>,
     consents: Vec<Consent>,
     bound_peers: BTreeMap<usize, Moment>,
+    /// The candidates to whom a coordinator of before the restore may grant.
+    elsewhere: BTreeSet<NodeName>,
 }
 
 impl Run {
-    fn new(rules: Rules, worker: bool) -> Self {
+    fn new(rules: Rules, case: &Case) -> Self {
+        let worker = case.worker;
         let members = names(&NODES[..2]);
         let version = GroupVersion(1);
         let group = if worker {
@@ -91,7 +94,12 @@ impl Run {
         } else {
             Group::exclusive(version, members)
         };
-        let store = Record::new(group, ms(350));
+        let mut store = Record::new(group, ms(350));
+        let mut elsewhere = BTreeSet::new();
+        if case.restored {
+            elsewhere.clone_from(&store.group.candidates);
+            store = store.restored(version);
+        }
         let (now, term) = (10_000, 1);
         let leading_until = at(now + LEADERSHIP);
         Self {
@@ -112,6 +120,7 @@ impl Run {
             consent_asks: Vec::new(),
             consents: Vec::new(),
             bound_peers: BTreeMap::new(),
+            elsewhere,
         }
     }
 
@@ -144,6 +153,15 @@ impl Run {
                     *known = (version, now);
                 }
                 self.ask(*node, Want::Acquire, None)
+            }
+            Input::Tell(node) => {
+                self.elsewhere.remove(&self.name(*node));
+                let knows = Knows {
+                    from: self.name(*node),
+                    seen: epoch(self.term),
+                    group: Some(self.store.group.clone()),
+                };
+                self.handle(Event::FromMember(ToCoordinator::Knows(knows)))
             }
             Input::HigherEpoch(node) => {
                 self.succeeded = true;
@@ -327,6 +345,10 @@ impl Run {
     fn granted(&mut self, node: usize, asked: &Request, grant: GrantId, ttl: u64) -> Result<()> {
         let (now, key) = (at(self.now), self.key(node));
         ensure!(
+            self.elsewhere.is_empty(),
+            "grants beside a coordinator of before the restore"
+        );
+        ensure!(
             ms(ttl) <= self.store.longest_ttl,
             "a longer lease than the store knows of"
         );
@@ -383,10 +405,20 @@ impl Run {
 }
 
 fn leader(rules: Rules, term: u64, ttl: u64, record: &Record, now: u64) -> Grantor {
-    let epoch = Epoch {
+    let until = at(now + LEADERSHIP);
+    Grantor::lead_with(
+        rules,
+        epoch(term),
+        spec(ttl),
+        record.clone(),
+        until,
+        at(now),
+    )
+}
+
+fn epoch(term: u64) -> Epoch {
+    Epoch {
         incarnation: 1,
         term,
-    };
-    let until = at(now + LEADERSHIP);
-    Grantor::lead_with(rules, epoch, spec(ttl), record.clone(), until, at(now))
+    }
 }

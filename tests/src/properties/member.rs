@@ -16,7 +16,7 @@ use hamesh_claims::member::{Durable, Event, RunMemory, Start};
 use hamesh_claims::message::{
     Answer, Ask, ConsentAsk, Health, Hint, HintKind, Promise, Release, Ruling, ToMember, ToPeer,
 };
-use hamesh_claims::reason::MoveReason;
+use hamesh_claims::reason::{MoveReason, Refusal};
 use hamesh_claims::{Member, Moment, Rules};
 
 pub use inputs::{Case, cases};
@@ -192,6 +192,11 @@ impl Run {
                 let epoch = self.seen;
                 let ruling = Ruling::Freed(GrantId { epoch, number: 1 });
                 answer(id, epoch, ruling)
+            }
+            Input::Gathered(back) => {
+                let (_, id, _) = *self.requests.iter().rev().nth(*back)?;
+                self.seen.incarnation = 2;
+                answer(id, self.seen, Ruling::Refused(Refusal::Gathering))
             }
             Input::GiveBack => {
                 let (grant, _) = self.member.holds()?;

@@ -17,7 +17,7 @@ use hamesh_claims::{Election, Grantor, Moment, Rules};
 
 use super::clock::{Clock, MS};
 use super::site::{CLAIMS, name, spec};
-use super::store::{Op, Reply};
+use super::store::{Op, Reply, Write};
 use super::world::{What, World};
 
 /// The times of the election: shorter than a site's, so that runs are short.
@@ -64,12 +64,16 @@ pub struct Coordinator {
     run: u64,
     /// Of its machine: another one after it was replaced by a blank one.
     instance: u64,
+    /// Which store is its own: a restored site has another.
+    pub home: usize,
     pub busy_until: u64,
     pub line: Line,
     pub grantors: Vec<Grantor>,
     wakes: Vec<u64>,
     /// Records that the store has not confirmed yet: written again until it does.
     unwritten: Vec<Option<Record>>,
+    /// What the store has of each claim, as far as it said.
+    revisions: Vec<u64>,
     pub election: Election,
     /// When its timer goes off next.
     clockwork: u64,
@@ -88,11 +92,13 @@ impl Coordinator {
             up: false,
             run: 0,
             instance: rng.u64(..),
+            home: 0,
             busy_until: 0,
             line: Line::Whole,
             grantors: Vec::new(),
             wakes: vec![u64::MAX; CLAIMS],
             unwritten: vec![None; CLAIMS],
+            revisions: vec![0; CLAIMS],
             election: Election::with_rules(rules, nobody(), PACE),
             clockwork: 0,
             term: None,
@@ -179,7 +185,7 @@ impl World {
         self.elect(who, event, Vec::new());
     }
 
-    fn elect(&mut self, who: usize, event: election::Event, records: Vec<Record>) {
+    fn elect(&mut self, who: usize, event: election::Event, records: Vec<(Record, u64)>) {
         let coordinator = &mut self.coordinators[who];
         if !matches!(event, election::Event::Tick) {
             coordinator.waiting = false;
@@ -222,14 +228,23 @@ impl World {
         }
     }
 
-    fn lead(&mut self, who: usize, term: u64, until: Moment, records: Vec<Record>, now: Moment) {
+    fn lead(
+        &mut self,
+        who: usize,
+        term: u64,
+        until: Moment,
+        records: Vec<(Record, u64)>,
+        now: Moment,
+    ) {
         let rules = self.options.rules;
+        let coordinator = &mut self.coordinators[who];
         let epoch = Epoch {
-            incarnation: 1,
+            incarnation: 1 + coordinator.home as u64,
             term,
         };
-        let coordinator = &mut self.coordinators[who];
         coordinator.term = Some(term);
+        let (records, revisions): (Vec<_>, _) = records.into_iter().unzip();
+        coordinator.revisions = revisions;
         let specs = coordinator.specs.clone().into_iter().zip(records);
         let lead = |(spec, record)| Grantor::lead_with(rules, epoch, spec, record, until, now);
         coordinator.grantors = specs.map(lead).collect();
@@ -239,10 +254,12 @@ impl World {
         self.each_grantor(who, &Event::Tick);
     }
 
-    /// By their own counts at most one of them leads.
+    /// By their own counts at most one of them leads, of those with one store.
     fn check_one_leader(&mut self, who: usize) {
+        let home = self.coordinators[who].home;
         let leads = |coordinator: &Coordinator| {
-            coordinator.up && coordinator.election.leads(coordinator.clock.read(self.now))
+            let contends = coordinator.up && coordinator.home == home;
+            contends && coordinator.election.leads(coordinator.clock.read(self.now))
         };
         let leading = self.coordinators.iter().filter(|it| leads(it)).count();
         if leading > 1 {
@@ -273,12 +290,13 @@ impl World {
 
     /// A request reaches the store, which answers when its disk lets it.
     pub(super) fn store(&mut self, who: usize, run: u64, asked: u64, op: Op) {
-        if self.store.stalled_until > self.now {
-            let later = self.store.stalled_until + self.rng.u64(1..50) * MS;
+        let home = self.coordinators[who].home;
+        if self.stores[home].stalled_until > self.now {
+            let later = self.stores[home].stalled_until + self.rng.u64(1..50) * MS;
             self.at(later, What::Store(who, run, asked, op));
             return;
         }
-        let reply = self.store.serve(op);
+        let reply = self.stores[home].serve(op);
         let delay = self.rng.u64(MS..4 * MS);
         if self.coordinators[who].line != Line::Deaf {
             self.at(self.now + delay, What::Reply(who, run, asked, reply));
@@ -303,7 +321,14 @@ impl World {
         let coordinator = &self.coordinators[who];
         let record = coordinator.unwritten[claim].clone();
         if let (Some(term), Some(record)) = (coordinator.term, record) {
-            self.ask_store(who, 0, Op::Write(term, claim, record));
+            let over = coordinator.revisions[claim];
+            let write = Write {
+                term,
+                claim,
+                over,
+                record,
+            };
+            self.ask_store(who, 0, Op::Write(write));
         }
     }
 
@@ -325,13 +350,18 @@ impl World {
             }
             Reply::Led(records) if awaited => self.elect(who, election::Event::Written, records),
             Reply::Refused if awaited => self.elect(who, election::Event::Refused, Vec::new()),
-            Reply::Written(claim, record) => {
+            Reply::Written(claim, record, revision) => {
                 if coordinator.unwritten[claim].as_ref() == Some(&record) {
                     coordinator.unwritten[claim] = None;
+                    coordinator.revisions[claim] = revision;
                     self.grant(who, claim, Event::Persisted(record));
                 }
             }
-            Reply::Leadership(_) | Reply::Led(_) | Reply::Refused | Reply::Succeeded => {}
+            Reply::Leadership(_)
+            | Reply::Led(_)
+            | Reply::Refused
+            | Reply::Outdated
+            | Reply::Succeeded => {}
         }
     }
 }

@@ -35,6 +35,10 @@ pub enum Fault {
     StoreStall(u64),
     /// The coordinator's machine is lost, and a blank one takes its place after this long.
     Blank(usize, u64),
+    /// A backup is made.
+    Backup,
+    /// The coordinator's machine is made blank, and after this long the site is restored on it.
+    Restore(usize, u64),
     /// Every way is whole.
     Heal,
     /// The network gets better or worse.
@@ -220,7 +224,9 @@ impl World {
                 self.at(self.now + span, What::Fault(Fault::StoreBack(who)));
             }
             Fault::StoreBack(who) => self.coordinators[who].line = Line::Whole,
-            Fault::StoreStall(span) => self.store.stalled_until = self.now + span,
+            Fault::StoreStall(span) => self.stall_stores(self.now + span),
+            Fault::Backup => self.back_up(),
+            Fault::Restore(who, span) => self.restore(who, span),
             Fault::Blank(who, span) => {
                 self.blank_coordinator(who);
                 self.at(self.now + span, What::StartCoordinator(who));
@@ -269,6 +275,12 @@ impl World {
         }
     }
 
+    fn stall_stores(&mut self, until: u64) {
+        self.stores
+            .iter_mut()
+            .for_each(|it| it.stalled_until = until);
+    }
+
     fn feel(&mut self, node: usize, health: Health) {
         self.machines[node].health = health;
         for claim in 0..CLAIMS {
@@ -303,7 +315,8 @@ impl World {
             self.coordinators[who].line = Line::Whole;
             self.start_coordinator(who);
         }
-        self.store.stalled_until = self.now;
+        self.stall_stores(self.now);
+        self.switch_off_outdated();
         for claim in 0..CLAIMS {
             self.configure(claim, |spec| spec.paused = false);
         }

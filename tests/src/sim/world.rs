@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use fastrand::Rng;
+use hamesh_claims::group::Record;
 use hamesh_claims::member;
 use hamesh_claims::message::ToCoordinator;
 
@@ -77,7 +78,11 @@ pub struct World {
     pub(super) now: u64,
     pub(super) machines: Vec<Machine>,
     pub(super) coordinators: Vec<Coordinator>,
-    pub(super) store: Store,
+    /// The site's store, and after a restore the one of the restored site.
+    pub(super) stores: Vec<Store>,
+    /// Whether the site is restored from a backup in this run.
+    pub(super) restores: bool,
+    pub(super) backup: Option<Vec<Record>>,
     pub(super) network: Network,
     pub(super) fences: Vec<Fences>,
     pub(super) evicted: Vec<bool>,
@@ -125,7 +130,9 @@ impl World {
             now: 0,
             machines,
             coordinators,
-            store: Store::new(),
+            stores: vec![Store::new()],
+            restores: false,
+            backup: None,
             network: Network::new(),
             fences: vec![Fences::new(NODES); CLAIMS],
             evicted: vec![false; CLAIMS],

@@ -58,7 +58,7 @@ impl Rival {
 
     /// The leases over which the curve is drawn.
     pub fn curve() -> Vec<Self> {
-        let leases = [100, 150, 200, 250, 350, 500, 700, 1000];
+        let leases = [100, 150, 200, 250, 300, 400, 500, 1000];
         let of = |ms| Self::Hamesh {
             ttl: Some(Duration::from_millis(ms)),
         };

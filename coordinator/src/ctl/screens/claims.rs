@@ -127,7 +127,7 @@ pub fn explanation(explanation: &ExplanationView, now: Moment, look: Look) -> St
             ""
         },
     );
-    say("awaits", &awaited(&claim.awaited));
+    say("awaits", &awaited(claim));
     say("also answered by", &claim.duplicate_macs.join(" "));
     let version = explanation.group_version;
     let lease = match claim.holder {
@@ -144,11 +144,13 @@ pub fn explanation(explanation: &ExplanationView, now: Moment, look: Look) -> St
     text
 }
 
-fn awaited(nodes: &[String]) -> String {
-    if nodes.is_empty() {
-        return String::new();
+fn awaited(claim: &ClaimView) -> String {
+    let nodes = claim.awaited.join(", ");
+    match (nodes.is_empty(), claim.gathering) {
+        (true, _) => String::new(),
+        (false, true) => format!("{nodes} to leave the coordinators of before the restore"),
+        (false, false) => format!("{nodes} to acknowledge the new group"),
     }
-    format!("{} to acknowledge the new group", nodes.join(", "))
 }
 
 fn candidates(candidates: &[CandidateView], look: Look) -> String {

@@ -289,6 +289,7 @@ pub(super) fn troubled_claims() -> Vec<v1::ClaimStatus> {
         paused: true,
         reason: "the lease of a ran out; b is drained".into(),
         awaited: vec!["node-2".into()],
+        gathering: false,
         ..held("vip/a", "")
     };
     let kept = v1::ClaimStatus {

@@ -71,8 +71,10 @@ pub struct ClaimView {
     pub moving: Option<String>,
     /// Why its holder keeps it though it ought to move.
     pub keeps: Option<String>,
-    /// Members whose acknowledgement of a new group is awaited.
+    /// Members that must be heard first: of a new group, or after a restore.
     pub awaited: Vec<String>,
+    /// Whether nothing is granted until then, since the site was restored.
+    pub gathering: bool,
     /// Others' link-layer addresses that answer for it.
     pub duplicate_macs: Vec<String>,
 }
@@ -170,6 +172,7 @@ impl From<v1::ClaimStatus> for ClaimView {
             moving: some_text(status.moving),
             keeps: some_text(status.keeps),
             awaited: status.awaited,
+            gathering: status.gathering,
             duplicate_macs: status.duplicate_macs,
         }
     }
@@ -244,7 +247,11 @@ pub(super) fn problems(claim: &ClaimView, found: &mut Vec<Problem>) {
     }
     if !claim.awaited.is_empty() {
         let nodes = claim.awaited.join(", ");
-        let text = format!("its new group waits for {nodes} to acknowledge it");
+        let text = if claim.gathering {
+            format!("was restored: {nodes} may still follow a coordinator of before")
+        } else {
+            format!("its new group waits for {nodes} to acknowledge it")
+        };
         let next = "bring the node back, or, if it is switched off for good: coordctl claim \
                     confirm-fenced NODE";
         tell(Severity::Warning, text, next.to_owned());

@@ -60,6 +60,9 @@ impl Grantor {
             (false, true) => return Some(Ineligible::Joining),
             (true, true) => {}
         }
+        if self.gathers() {
+            return Some(Ineligible::Gathering);
+        }
         if self.evicted(node) {
             return Some(Ineligible::Evicted);
         }

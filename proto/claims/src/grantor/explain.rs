@@ -22,8 +22,10 @@ pub struct Explanation {
     pub keeps: Option<KeepReason>,
     /// The candidates that do not hold it.
     pub others: Vec<Other>,
-    /// Old members that have not acknowledged a change of the group.
+    /// Members that must be heard first: after a restore, and where the group changes.
     pub awaited: Vec<NodeName>,
+    /// Whether nothing is granted until those are heard, since the site was restored.
+    pub gathering: bool,
 }
 
 /// A candidate that does not hold the claim.
@@ -58,7 +60,9 @@ impl Grantor {
         Explanation {
             holder: lease.map(|lease| (lease.node.clone(), lease.grant, lease.until)),
             starting_until: match &self.tenure {
-                Tenure::Unknown { until } | Tenure::Shown { until, .. } => Some(*until),
+                Tenure::Unknown { until } | Tenure::Shown { until, .. } => {
+                    Some(*until).filter(|_| !self.gathers())
+                }
                 Tenure::Held(_) | Tenure::Vacant(_) => None,
             },
             vacant: match &self.tenure {
@@ -73,7 +77,8 @@ impl Grantor {
                 .filter(|node| Some(*node) != holder)
                 .map(other)
                 .collect(),
-            awaited: self.awaited().cloned().collect(),
+            awaited: self.awaited().into_iter().cloned().collect(),
+            gathering: self.gathers(),
         }
     }
 }

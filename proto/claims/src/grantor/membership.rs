@@ -31,6 +31,12 @@ pub enum ChangeError {
          that a member which does not answer is off"
     )]
     Changing(GroupVersion),
+    /// First the members of before are awaited.
+    #[error(
+        "the site was restored, and a member may still follow a coordinator of before; nothing was \
+         changed: wait, or confirm with --fenced that a member which does not answer is off"
+    )]
+    Gathering,
     /// Nobody could hold it.
     #[error("a claim needs at least one candidate; nothing was changed: name one")]
     NoCandidate,
@@ -60,6 +66,9 @@ impl Grantor {
         now: Moment,
         out: &mut Vec<Action>,
     ) -> Result<GroupVersion, ChangeError> {
+        if self.gathers() {
+            return Err(ChangeError::Gathering);
+        }
         if let Some(change) = &self.intent.change {
             return Err(ChangeError::Changing(change.next.version));
         }
@@ -89,6 +98,12 @@ impl Grantor {
         now: Moment,
         out: &mut Vec<Action>,
     ) -> Result<(), ChangeError> {
+        let gathered = self.gathered_not_yet().contains(node);
+        if let Some(gathering) = self.intent.gathering.as_mut().filter(|_| gathered) {
+            gathering.fenced.insert(node.clone());
+            self.decide(now, out);
+            return Ok(());
+        }
         let awaited = self.intent.group.includes(node);
         let Some(change) = &mut self.intent.change else {
             return Err(ChangeError::NotChanging(node.clone()));
@@ -101,8 +116,16 @@ impl Grantor {
         Ok(())
     }
 
-    /// The old members whose acknowledgement is awaited.
-    pub fn awaited(&self) -> impl Iterator<Item = &NodeName> {
+    /// The members that must be heard first: after a restore, and where the group changes.
+    #[must_use]
+    pub fn awaited(&self) -> BTreeSet<&NodeName> {
+        let mut all = self.gathered_not_yet();
+        all.extend(self.unaware());
+        all
+    }
+
+    /// The old members that have not acknowledged the change of the group.
+    fn unaware(&self) -> impl Iterator<Item = &NodeName> {
         let change = self.record.change.as_ref();
         let old = self
             .record
@@ -124,9 +147,9 @@ impl Grantor {
             return;
         };
         let all = if self.rules.keeps(Rule::JoinerNeedsAllOld) {
-            self.awaited().next().is_none()
+            self.unaware().next().is_none()
         } else {
-            self.awaited().count() < self.record.group.everyone().count()
+            self.unaware().count() < self.record.group.everyone().count()
         };
         if !all {
             return;
@@ -170,12 +193,16 @@ impl Grantor {
     }
 
     /// The store has `record`: it is relied on from here.
-    pub(super) fn persisted(&mut self, record: Record, out: &mut Vec<Action>) {
+    pub(super) fn persisted(&mut self, record: Record, now: Moment, out: &mut Vec<Action>) {
         self.saving = false;
         let before = self.record.newest().version;
         let in_force = self.record.group.version;
         let evicted = self.record.evicted.clone();
+        let gathered = self.gathers() && record.gathering.is_none();
         self.record = record;
+        if gathered {
+            self.gathered(now);
+        }
         if self.record.group.version > in_force {
             out.push(Action::Note(Note::GroupInForce(self.record.group.version)));
         }

@@ -9,6 +9,7 @@ mod evictions;
 mod leases;
 mod placement;
 mod promises;
+mod restores;
 
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ fn case(rule: Rule) -> Case {
         Rule::GiveBackNamesGrant => leases::a_late_give_back_frees_a_later_grant,
         Rule::StartUpWait => leases::a_new_leader_grants_under_its_predecessors_lease,
         Rule::LongestTtlPersisted => leases::a_new_leader_forgets_that_leases_were_longer,
+        Rule::RestoredGathersAll => restores::a_restored_leader_grants_beside_one_of_before,
+        Rule::KnownPersistedFirst => restores::a_member_says_what_it_may_forget,
         Rule::TtlPersistedFirst => leases::a_longer_lease_is_granted_before_the_store_knows,
         Rule::AdoptionIsNoProof => leases::a_dead_lease_shown_late_earns_a_new_grant,
         Rule::ActAfterExpiry => leases::a_silent_holder_is_succeeded,

@@ -16,6 +16,8 @@ pub(super) enum Input {
     GiveBack { node: usize, back: usize },
     /// A node acknowledges the newest group.
     Acknowledge(usize),
+    /// A node tells that it left the coordinators of before the restore.
+    Tell(usize),
     /// A node has met a higher epoch.
     HigherEpoch(usize),
     /// The leader loses its leadership; another one begins.
@@ -40,15 +42,24 @@ pub(super) enum Input {
 #[derive(Clone, Debug)]
 pub struct Case {
     pub(super) worker: bool,
+    /// Whether its leaders begin with a backup.
+    pub(super) restored: bool,
     pub(super) inputs: Vec<Input>,
 }
 
 /// Sequences of events.
 pub fn cases() -> impl Strategy<Value = Case> {
-    let case = |worker| move |inputs| Case { worker, inputs };
+    let case = |worker, restored| {
+        move |inputs| Case {
+            worker,
+            restored,
+            inputs,
+        }
+    };
     prop_oneof![
-        2 => proptest::collection::vec(exclusive(), 1..60).prop_map(case(false)),
-        1 => proptest::collection::vec(eviction(), 1..60).prop_map(case(true)),
+        4 => proptest::collection::vec(exclusive(), 1..60).prop_map(case(false, false)),
+        1 => proptest::collection::vec(exclusive(), 1..60).prop_map(case(false, true)),
+        2 => proptest::collection::vec(eviction(), 1..60).prop_map(case(true, false)),
     ]
 }
 
@@ -70,6 +81,7 @@ fn exclusive() -> impl Strategy<Value = Input> {
         4 => node().prop_map(Input::Renew),
         2 => (node(), 0_usize..3).prop_map(|(node, back)| Input::GiveBack { node, back }),
         3 => node().prop_map(Input::Acknowledge),
+        3 => node().prop_map(Input::Tell),
         1 => node().prop_map(Input::HigherEpoch),
         2 => Just(Input::Lead),
         1 => Just(Input::Stall),

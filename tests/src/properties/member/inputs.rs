@@ -17,6 +17,8 @@ pub(super) enum Input {
     },
     /// A leader hears that it gave back.
     Freed(usize),
+    /// A restored leader gathers the members.
+    Gathered(usize),
     /// A leader wants the claim back.
     GiveBack,
     /// A leader makes it known that there is a higher term.
@@ -108,6 +110,7 @@ fn anything() -> impl Strategy<Value = Input> {
             Input::Granted { back, term, ttl, yields: yields == 0 }
         }),
         1 => (0_usize..2).prop_map(Input::Freed),
+        1 => (0_usize..2).prop_map(Input::Gathered),
         1 => Just(Input::GiveBack),
         1 => (1_u64..4).prop_map(Input::Seen),
         1 => (2_u64..4).prop_map(Input::Learn),

@@ -66,6 +66,10 @@ impl Run {
                 }
                 self.requests.push((self.runs, request.id, now));
             }
+            ToCoordinator::Knows(knows) => ensure!(
+                knows.seen <= self.disk.seen && knows.group == self.disk.group,
+                "says of itself what its disk does not"
+            ),
             ToCoordinator::Consent(consent) => {
                 if let Ok(ttl) = consent.ruling {
                     let bound_by = self.words.iter().any(|word| word.until > at(self.now));

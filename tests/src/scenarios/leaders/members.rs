@@ -1,9 +1,11 @@
 //! Machines that become coordinators, are replaced, and cease to be.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
 
-use super::{ALL, lead, lead_elsewhere, leader, parts, unmoved, until_three};
+use super::{ALL, WATCH, lead, lead_elsewhere, leader, parts, stays, unmoved, until_three};
 use crate::scenarios::World;
+use crate::scenarios::claims::settled;
 use crate::scenarios::identity::{address, enrol_anew, enrol_anew_at};
 use crate::scenarios::packages::APT;
 use crate::site::wait::until;
@@ -11,6 +13,16 @@ use crate::site::{COORDINATOR, PATIENCE, Site};
 
 /// The one that is lost and replaced.
 const BLANK: &str = "control-3";
+/// Puts down what a backup is encrypted with.
+const PASSPHRASE: &str = "echo a-long-enough-passphrase > /run/passphrase";
+
+/// A claim, as `coordctl claims` shows it.
+#[derive(Debug, Deserialize)]
+struct Awaits {
+    claim: String,
+    awaited: Vec<String>,
+    gathering: bool,
+}
 
 /// From one to three: the leadership stays, and whoever is a coordinator is not added again.
 pub fn added(world: &World) -> Result<()> {
@@ -55,32 +67,29 @@ pub fn replaced(world: &World) -> Result<()> {
     })
 }
 
-/// A coordinator is restored from a backup while those of before still run. They stop for good as
-/// soon as one agent has shown them the proof, and all nodes follow the restored one.
+/// A coordinator is restored from an old backup while those of before still run, and first sees
+/// nothing of them nor of the holder: it grants nothing. Together again those of before stop for
+/// good, as soon as one agent has shown them the proof, and all nodes follow the restored one.
 pub fn restored_beside(world: &World) -> Result<()> {
-    unmoved(world, |site, _| {
+    unmoved(world, |site, holder| {
+        let (_, standby) = settled(site)?;
         lead(site, |node| node != BLANK)?;
-        let passphrase = "echo a-long-enough-passphrase > /run/passphrase";
         let take = "coordctl backup /run/backup --passphrase-file /run/passphrase >/dev/null";
         let backup = site.sh(
             COORDINATOR,
-            &format!("{passphrase}; {take}; base64 /run/backup"),
+            &format!("{PASSPHRASE}; {take}; base64 /run/backup"),
         )?;
+        // What the agents hold is later than the backup.
+        enrol_anew(site, "node-3")?;
         make_blank(site, BLANK, "hamesh-agent hamesh-coordinator hamesh-cli")?;
-        let restore = "coordctl restore /run/backup --yes --passphrase-file /run/passphrase";
-        let enrol = format!(
-            "hamesh-agent enroll --coordinator {}:7444 --node {BLANK}",
-            address(site, BLANK)?
-        );
-        site.sh_fed(
-            BLANK,
-            &format!(
-                "{passphrase}; base64 -d > /run/backup; {restore} --node {BLANK} --operator eve; \
-                 token=$(coordctl token create {BLANK} --output json | \
-                 sed -n 's/.*\"token\": \"\\(.*\\)\".*/\\1/p'); {enrol} --token \"$token\""
-            ),
-            &backup,
-        )?;
+        let rest = site.others(&[BLANK, standby]).join(",");
+        site.lab
+            .must(["partition", &format!("{BLANK},{standby} | {rest}")])?;
+        let apart = restore(site, &backup)
+            .and_then(|()| until_awaited(site, holder))
+            .and_then(|()| stays(site, holder, WATCH));
+        site.lab.must(["heal"])?;
+        apart?;
         for node in &ALL[..2] {
             until_forgotten(site, node)?;
         }
@@ -91,6 +100,33 @@ pub fn restored_beside(world: &World) -> Result<()> {
             until_serves(site, node)?;
         }
         until_three(site)
+    })
+}
+
+/// Restores the site on the blank machine, and lets that be a node of it.
+fn restore(site: &Site, backup: &str) -> Result<()> {
+    let restore = "coordctl restore /run/backup --yes --passphrase-file /run/passphrase";
+    let enrol = format!(
+        "hamesh-agent enroll --coordinator {}:7444 --node {BLANK}",
+        address(site, BLANK)?
+    );
+    let script = format!(
+        "{PASSPHRASE}; base64 -d > /run/backup; {restore} --node {BLANK} --operator eve; \
+         token=$(coordctl token create {BLANK} --output json | \
+         sed -n 's/.*\"token\": \"\\(.*\\)\".*/\\1/p'); {enrol} --token \"$token\""
+    );
+    site.sh_fed(BLANK, &script, backup).map(drop)
+}
+
+/// Waits until the restored coordinator has heard every candidate but this one.
+fn until_awaited(site: &Site, holder: &str) -> Result<()> {
+    until("the restored one waits for the holder", PATIENCE, || {
+        let said = site.sh(BLANK, "coordctl claims --output json")?;
+        let claims: Vec<Awaits> = serde_json::from_str(&said)?;
+        let edge = claims.iter().find(|it| it.claim == "vip/edge");
+        let edge = edge.context("no such claim")?;
+        ensure!(edge.gathering && edge.awaited == [holder], "{edge:?}");
+        Ok(())
     })
 }
 

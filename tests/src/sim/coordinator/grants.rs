@@ -44,7 +44,10 @@ impl World {
             let Some(grantor) = coordinator.grantors.get_mut(claim) else {
                 continue;
             };
-            if !grantor.leads(now) {
+            // Whoever says of a node that comes back that it is off makes two holders after a
+            // restore: nobody does so here.
+            let off = matches!(command, Command::Fenced(_) | Command::Evict(_));
+            if !grantor.leads(now) || (off && self.restores) {
                 continue;
             }
             let mut out = Vec::new();

@@ -1,15 +1,15 @@
-//! How the members of a duo start.
+//! How the members of a duo start, and how its leader begins anew from a backup.
 
 use std::time::Duration;
 
 use hamesh_claims::group::Group;
-use hamesh_claims::ids::{BootId, Epoch, NodeName, Session};
+use hamesh_claims::ids::{BootId, Epoch, GroupVersion, NodeName, Session};
 use hamesh_claims::lease::Timing;
 use hamesh_claims::member::{Durable, RunMemory, Start};
 use hamesh_claims::message::Health;
-use hamesh_claims::{Member, Moment, Rules};
+use hamesh_claims::{Grantor, Member, Moment, Rules};
 
-use super::ms;
+use super::{Duo, at, ms};
 
 /// The boot of every machine.
 pub const BOOT: BootId = BootId(7);
@@ -57,4 +57,26 @@ pub fn start(
         health: Health::Healthy,
     };
     Member::start_with(rules, start, now, &mut Vec::new())
+}
+
+impl Duo {
+    /// The site is restored from a backup of now; gives the leader of before, which goes on.
+    pub fn restored(&mut self, now: Moment) -> Grantor {
+        let record = self.record().restored(GroupVersion(1000));
+        self.epoch = Epoch {
+            incarnation: 2,
+            term: 1,
+        };
+        let (spec, end) = (self.spec.clone(), at(100_000));
+        let next = Grantor::lead_with(self.rules, self.epoch, spec, record, end, now);
+        std::mem::replace(&mut self.grantor, next)
+    }
+
+    pub fn confirm_fenced(&mut self, node: &NodeName, now: Moment) {
+        let mut out = Vec::new();
+        let confirmed = self.grantor.confirm_fenced(node, now, &mut out);
+        confirmed.expect("the node is awaited");
+        self.absorb(out);
+        self.grantor_tick(now);
+    }
 }

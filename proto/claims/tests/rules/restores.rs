@@ -1,0 +1,184 @@
+//! Without these rules a restored site and a coordinator of before make two holders.
+
+use hamesh_claims::group::Group;
+use hamesh_claims::ids::{Epoch, GrantId, GroupVersion, NodeName};
+use hamesh_claims::member::{Action, Durable, Event};
+use hamesh_claims::message::{Answer, Knows, Ruling, ToCoordinator, ToMember};
+use hamesh_claims::reason::Refusal;
+use hamesh_claims::{Grantor, Moment, Rules, grantor};
+
+use crate::duo::{Duo, at, ms, names};
+
+/// Above every version that a group had before.
+const RESTORED: GroupVersion = GroupVersion(1000);
+const RESTORED_EPOCH: Epoch = Epoch {
+    incarnation: 2,
+    term: 1,
+};
+
+/// `a` stays with the coordinator of before, which extends its lease; `b` moved on.
+pub fn a_restored_leader_grants_beside_one_of_before(rules: Rules) -> bool {
+    let mut duo = Duo::held_by_a(rules);
+    let mut before = duo.restored(at(1000));
+    for now in (1050..1500).step_by(50) {
+        renewed_by(&mut before, &mut duo, at(now));
+    }
+    let taken = b_taught_acquires(&mut duo, at(1490)).is_some();
+    taken && duo.a.holds().is_some()
+}
+
+/// `b` says that it left the coordinators of before while its disk does not say so yet.
+pub fn a_member_says_what_it_may_forget(rules: Rules) -> bool {
+    let mut duo = Duo::held_by_a(rules);
+    duo.restored(at(1000));
+    let wanted = duo.b_wants(at(1500));
+    let (answer, _) = duo.grantor_hears(wanted, at(1501)).remove(0);
+    let out = duo.b_event(Event::FromCoordinator(answer), at(1502));
+    knows(&out).is_some()
+}
+
+/// The coordinator of before extends the lease of `a`.
+fn renewed_by(before: &mut Grantor, duo: &mut Duo, now: Moment) {
+    for action in duo.tick_a(now) {
+        let Action::Tell(message) = action else {
+            continue;
+        };
+        let mut out = Vec::new();
+        before.handle(grantor::Event::FromMember(message), now, &mut out);
+        for action in out {
+            if let grantor::Action::Tell(_, answer @ ToMember::Answer(_)) = action {
+                duo.a_hears(answer, now);
+            }
+        }
+    }
+}
+
+fn knows(out: &[Action]) -> Option<Knows> {
+    out.iter().find_map(|action| match action {
+        Action::Tell(ToCoordinator::Knows(knows)) => Some(knows.clone()),
+        _ => None,
+    })
+}
+
+fn refused_since_it_gathers(answer: &ToMember) -> bool {
+    matches!(
+        answer,
+        ToMember::Answer(Answer {
+            ruling: Ruling::Refused(Refusal::Gathering),
+            group: None,
+            ..
+        })
+    )
+}
+
+/// What `name` tells the restored leader: that it left the coordinators of before.
+fn told(duo: &Duo, name: &str, candidates: &[&str]) -> ToCoordinator {
+    let mut group = duo.record().group;
+    (group.version, group.candidates) = (GroupVersion(3), names(candidates));
+    ToCoordinator::Knows(Knows {
+        from: NodeName::new(name),
+        seen: RESTORED_EPOCH,
+        group: Some(group),
+    })
+}
+
+/// `b` learns the group in force, and asks a moment later.
+fn b_taught_acquires(duo: &mut Duo, now: Moment) -> Option<GrantId> {
+    let group = duo.record().group;
+    duo.b_learns(group, now);
+    duo.b_acquires(now.plus(ms(10)))
+}
+
+/// Both ask, hear that they are gathered, write it down, and say so.
+fn both_tell(duo: &mut Duo, now: Moment) {
+    let wanted = duo.b_wants(now);
+    let (answer, _) = duo.grantor_hears(wanted, now).remove(0);
+    assert!(refused_since_it_gathers(&answer), "{answer:?}");
+    duo.b_event(Event::FromCoordinator(answer), now);
+    let written = Durable {
+        group: Some(Group::exclusive(GroupVersion(1), names(&["a", "b"]))),
+        seen: RESTORED_EPOCH,
+    };
+    duo.b_event(Event::Stored(written), now);
+    let again = duo.b_wants(now);
+    let (answer, _) = duo.grantor_hears(again, now).remove(0);
+    let out = duo.b_event(Event::FromCoordinator(answer), now);
+    let knows_b = knows(&out).expect("it is on the disk of b");
+    duo.grantor_hears(ToCoordinator::Knows(knows_b), now);
+    let knows_a = told(duo, "a", &["a", "b"]);
+    duo.grantor_hears(knows_a, now);
+    duo.grantor_tick(now);
+}
+
+#[test]
+fn a_holder_that_was_refused_while_others_were_awaited_is_adopted_when_they_are_there() {
+    let mut duo = Duo::held_by_a(Rules::all());
+    duo.restored(at(1000));
+    both_tell(&mut duo, at(1100));
+    let renewal = duo.a_renews(at(1150));
+    let (answer, _) = duo.grantor_hears(renewal, at(1151)).remove(0);
+    duo.a_hears(answer, at(1152));
+    assert!(
+        duo.a
+            .holds()
+            .is_some_and(|(grant, until)| { grant.epoch.incarnation == 2 && until > at(1350) })
+    );
+}
+
+#[test]
+fn a_node_of_a_later_group_than_the_backups_is_awaited_until_it_is_confirmed_off() {
+    let mut duo = Duo::new(Rules::all());
+    duo.restored(at(1000));
+    for name in ["a", "b"] {
+        let knows = told(&duo, name, &["a", "b", "c"]);
+        duo.grantor_hears(knows, at(2000));
+    }
+    duo.grantor_tick(at(2000));
+    let c = NodeName::new("c");
+    let explained = duo.grantor.explain(at(2001));
+    assert!(explained.gathering);
+    assert_eq!(explained.awaited, std::slice::from_ref(&c));
+    assert_eq!(duo.b_acquires(at(9000)), None);
+    duo.confirm_fenced(&c, at(9001));
+    assert_eq!(duo.record().gathering, None);
+    b_taught_acquires(&mut duo, at(41_000)).expect("b is granted");
+}
+
+#[test]
+fn the_wait_after_all_have_told_outlasts_every_lease_of_before() {
+    let mut duo = Duo::new(Rules::all());
+    duo.restored(at(1000));
+    both_tell(&mut duo, at(2000));
+    assert_eq!(b_taught_acquires(&mut duo, at(30_900)), None);
+    b_taught_acquires(&mut duo, at(33_000)).expect("b is granted");
+    duo.grantor_tick(at(33_001));
+    assert_eq!(duo.record().longest_ttl, ms(350));
+}
+
+#[test]
+fn the_members_of_a_restored_claim_learn_its_group_only_once_all_are_there() {
+    let mut duo = Duo::held_by_a(Rules::all());
+    duo.restored(at(1000));
+    both_tell(&mut duo, at(1100));
+    let wanted = duo.b_wants(at(1101));
+    let (answer, _) = duo.grantor_hears(wanted, at(1102)).remove(0);
+    let ToMember::Answer(answer) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(answer.group.map(|group| group.version), Some(RESTORED));
+}
+
+#[test]
+fn a_word_of_before_the_restore_counts_for_nothing() {
+    let mut duo = Duo::new(Rules::all());
+    duo.restored(at(1000));
+    for name in ["a", "b"] {
+        let ToCoordinator::Knows(mut knows) = told(&duo, name, &["a", "b"]) else {
+            unreachable!()
+        };
+        knows.seen.incarnation = 1;
+        duo.grantor_hears(ToCoordinator::Knows(knows), at(2000));
+    }
+    duo.grantor_tick(at(2000));
+    assert!(duo.record().gathering.is_some());
+}
