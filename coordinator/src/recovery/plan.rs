@@ -56,25 +56,8 @@ pub fn outlook(base: &Base, heard: &All, without: &BTreeSet<NodeId>, now_unix_ms
     let (document, changes, mut obstacles) = document(base, &voices);
     let site = document.as_ref().map(|document| &document.site);
     let rows = rows((base, heard, without), &voices, site);
-    let missing = rows.iter().filter(|row| row.part == Part::Missing);
-    let missing: Vec<&str> = missing.map(|row| row.node.as_str()).collect();
-    if !missing.is_empty() {
-        obstacles.push(format!(
-            "{} may hold something and did not tell: {}; bring {} back, or go on {}",
-            if missing.len() == 1 {
-                "a node"
-            } else {
-                "nodes"
-            },
-            missing.join(", "),
-            if missing.len() == 1 { "it" } else { "them" },
-            missing
-                .iter()
-                .map(|it| format!("--without {it}"))
-                .collect::<Vec<_>>()
-                .join(" ")
-        ));
-    }
+    obstacles.extend(unheard(&rows));
+    obstacles.extend(site.and_then(|site| misplaced(base, site)));
     let plan = match (document, &obstacles[..]) {
         (Some(document), []) => Ok(plan(
             (base, heard, now_unix_ms),
@@ -85,6 +68,35 @@ pub fn outlook(base: &Base, heard: &All, without: &BTreeSet<NodeId>, now_unix_ms
         (Some(_) | None, _) => Err(obstacles),
     };
     Outlook { rows, plan }
+}
+
+/// Whoever is missing may hold something.
+fn unheard(rows: &[Row]) -> Option<String> {
+    let missing = rows.iter().filter(|row| row.part == Part::Missing);
+    let missing: Vec<&str> = missing.map(|row| row.node.as_str()).collect();
+    let without: Vec<String> = missing.iter().map(|it| format!("--without {it}")).collect();
+    let (who, them) = match missing.len() {
+        0 => return None,
+        1 => ("a node", "it"),
+        _ => ("nodes", "them"),
+    };
+    Some(format!(
+        "{who} may hold something and did not tell: {}; bring {them} back, or go on {}",
+        missing.join(", "),
+        without.join(" ")
+    ))
+}
+
+/// Agents would not find a coordinator that the document does not name.
+fn misplaced(base: &Base, site: &Site) -> Option<String> {
+    let coordinators: Vec<&str> = site.coordinators.iter().map(NodeId::as_str).collect();
+    (!site.coordinators.contains(&base.own)).then(|| {
+        format!(
+            "by the document {} is no coordinator: begin again on one of {}, or with --site-file",
+            base.own,
+            coordinators.join(", ")
+        )
+    })
 }
 
 /// The document, what it changes if it is the operator's, and what stands in the way.

@@ -318,6 +318,17 @@ fn what_no_node_knows_of_a_virtual_address_is_as_the_backup_has_it() {
 }
 
 #[test]
+fn a_machine_that_is_no_coordinator_any_more_cannot_go_on() {
+    let (base, new) = (
+        base(OLD, 3),
+        NEW.replace("coordinators: [c-1, c-2]", "coordinators: [c-2]"),
+    );
+    let nodes = all(&desired(&new, 9), &EVERYONE);
+    let obstacles = look(&base, &nodes, &[]).plan.expect_err("no coordinator");
+    assert!(obstacles[0].contains("c-1 is no coordinator: begin again on one of c-2"));
+}
+
+#[test]
 fn nobody_s_word_is_no_site() {
     let obstacles = look(&base(OLD, 3), &All::new(), &[])
         .plan
