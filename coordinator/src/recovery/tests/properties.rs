@@ -28,9 +28,9 @@ fn document(nodes: &[u8], vips: &[u8]) -> String {
         } else {
             ""
         };
+        let address = format!("10.0.{host}.{}", 100 + i);
         yaml += &format!(
-            "  v-{i}: {{address: 10.0.{host}.{}, network: {network}, role: {role}{prefer}{back}}}\n",
-            100 + i
+            "  v-{i}: {{address: {address}, network: {network}, role: {role}{prefer}{back}}}\n"
         );
     }
     yaml += "nodes:\n  c-1: {role: k8s-control, addresses: {trust: 10.0.0.1, untrust: 10.0.1.1}}\n";
