@@ -69,9 +69,9 @@ pub fn from_agents(world: &World) -> Result<()> {
             site.status()?.desired > before,
             "it is no later than before"
         );
-        ensure!(holder(site, LATE)? == late, "{LATE} moved");
+        adopted(site, &late)?;
         come_back(site)?;
-        ensure!(holder(site, LATE)? == late, "{LATE} moved");
+        adopted(site, &late)?;
         name_late(site, false)?;
         until_three(site)?;
         let again = "coordctl backup /run/again --passphrase-file /run/passphrase";
@@ -121,16 +121,28 @@ fn holder(site: &Site, claim: &str) -> Result<String> {
     held.and_then(|it| it.holder).context("nobody holds it")
 }
 
+/// Once all members were gathered the late address is where it was.
+fn adopted(site: &Site, late: &str) -> Result<()> {
+    let holder = until("the grantor knows who holds it", PATIENCE, || {
+        holder(site, LATE)
+    })?;
+    ensure!(holder == late, "{LATE} moved from {late} to {holder}");
+    Ok(())
+}
+
 /// In one instant, and for good.
 fn lose_all(site: &Site) -> Result<()> {
     for node in ALL {
         kill(site, node)?;
     }
-    site.lab.must(["kill", OFF])?;
     let forget = "systemctl stop hamesh-coordinator hamesh-store; rm -rf /var/lib/hamesh/*; \
                   rm -f ~/.config/hamesh/context.json";
-    site.sh(ALL[1], forget)?;
-    site.sh(COORDINATOR, forget)?;
+    for node in ALL {
+        site.sh(node, forget)?;
+    }
+    // Its disk is lost, too.
+    site.sh(OFF, "rm -rf /var/lib/hamesh-agent/*")?;
+    site.lab.must(["kill", OFF])?;
     make_blank(
         site,
         COORDINATOR,
