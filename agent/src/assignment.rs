@@ -17,10 +17,13 @@ use hamesh_proto::v1;
 use serde::{Deserialize, Serialize};
 
 mod claim;
+mod part;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use claim::Claim;
+pub use part::SitePart;
 
 /// Compared as (incarnation, generation): a restored site's assignments precede all before it.
 #[derive(
@@ -57,6 +60,9 @@ pub struct Assignment {
     /// for a site that was never restored.
     #[serde(default)]
     pub proof: Vec<u8>,
+    /// What the site document says of this node beyond all that. None from an older coordinator.
+    #[serde(default)]
+    pub part: Option<SitePart>,
 }
 
 /// A member of the site.
@@ -201,6 +207,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             coordinators: coordinators(wire.coordinators)?,
             revoked_serials: wire.revoked_serials.into_iter().collect(),
             proof: wire.proof,
+            part: wire.part.map(SitePart::from),
         })
     }
 }

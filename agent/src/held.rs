@@ -22,6 +22,10 @@ use crate::keys::StoredRing;
 use crate::metrics::Metrics;
 use crate::state::StateDir;
 
+mod holdings;
+
+pub use holdings::Untold;
+
 /// What this node holds. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Held(Arc<Inner>);

@@ -324,6 +324,13 @@ impl Session {
                     None => Ok(()),
                 }
             }
+            Some(coordinator_message::Kind::Recover(asked)) => match self.held.tell(&asked).await {
+                Ok(holdings) => send(outbox, Kind::Holdings(holdings)).await,
+                Err(why) => {
+                    tracing::warn!(%why, "a coordinator is told nothing: {why}");
+                    Ok(())
+                }
+            },
             // A second welcome says nothing new; an unknown arm is of a later version.
             Some(coordinator_message::Kind::Welcome(_)) | None => Ok(()),
         }

@@ -73,6 +73,7 @@ fn assignment(desk: &Desk, incarnation: u64, generation: u64) -> v1::Assignment 
         revoked_serials: vec![],
         claims: vec![],
         proof: vec![],
+        part: None,
     }
 }
 

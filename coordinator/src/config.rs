@@ -100,6 +100,11 @@ impl Dirs {
         self.state.join("restore.json")
     }
 
+    /// What a coordinator recovers its site from, until that is finished.
+    pub fn recover(&self) -> PathBuf {
+        self.state.join("recover.json")
+    }
+
     /// The first operator's identity, until it was handed over.
     pub fn first_operator(&self) -> PathBuf {
         self.state.join("first-operator.pem")

@@ -4,14 +4,15 @@
 //! coordinators derive the same one, and one generation always means the same content.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::leader::Leader;
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::{ports, v1};
-use hamesh_roles::{Role, Site, Vip, VipName};
+use hamesh_roles::{NetworkName, Node, Role, Site, Vip, VipName};
 
 use crate::records::{CertificateRecord, DesiredRecord, NodeRecord, Revocation};
 
@@ -94,7 +95,33 @@ impl Desired {
             revoked_serials: self.record.revoked.keys().cloned().collect(),
             claims: self.claims(node),
             proof: Vec::new(),
+            part: Some(self.part(own)),
         })
+    }
+
+    /// What the document says of a node beyond what its agent acts on: what the site is rebuilt
+    /// from when all coordinators are lost.
+    fn part(&self, own: &Node) -> v1::SitePart {
+        let place = |(network, address): (&NetworkName, &IpAddr)| {
+            Some(v1::Place {
+                network: network.to_string(),
+                cidr: self.site.networks.get(network)?.cidr.to_string(),
+                address: address.to_string(),
+            })
+        };
+        let vips = self.site.vips.iter().filter(|(_, vip)| vip.admits(own));
+        let terms = |(name, vip): (&VipName, &Vip)| v1::VipTerms {
+            claim: vip_claim(name).to_string(),
+            networks: vip.networks.iter().map(ToString::to_string).collect(),
+            role: vip.role.to_string(),
+            prefer: vip.prefer.iter().map(ToString::to_string).collect(),
+            fail_back_ms: vip.fail_back.map(millis),
+        };
+        v1::SitePart {
+            management_network: self.site.management_network.to_string(),
+            places: own.addresses.iter().filter_map(place).collect(),
+            vips: vips.map(terms).collect(),
+        }
     }
 
     /// What a candidate of a virtual address is told of it.
@@ -105,7 +132,7 @@ impl Desired {
         let claim = |(name, vip): (&VipName, &Vip)| v1::Claim {
             name: vip_claim(name).to_string(),
             addresses: vip.addresses.iter().map(ToString::to_string).collect(),
-            ttl_ms: u64::try_from(vip.ttl.as_millis()).unwrap_or(u64::MAX),
+            ttl_ms: millis(vip.ttl),
             checks: vip.checks.iter().map(v1::Check::from).collect(),
             candidates: self.site.candidates(vip).map(ToString::to_string).collect(),
         };
@@ -184,6 +211,10 @@ pub fn revoke_all(
 /// The claim on the addresses of this name.
 pub fn vip_claim(name: &VipName) -> ClaimId {
     ClaimId::vip(name.as_ref()).expect("the names of virtual addresses are labels too")
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A role as the contract has it: empty for none.
@@ -276,5 +307,21 @@ nodes:
             (100, 100, true)
         );
         assert_eq!(told("outer")[1].ttl_ms, 300);
+    }
+
+    #[test]
+    fn a_node_is_told_its_own_part_of_the_document_and_nobody_elses() {
+        let desired = Desired::parse(record(1, YAML)).expect("a valid site");
+        let part = |node: &str| {
+            let assignment = desired.assignment(&node.parse().expect("a name"));
+            assignment.and_then(|it| it.part).expect("a part")
+        };
+        let inner = part("inner");
+        assert_eq!(inner.management_network, "trust");
+        let places = inner.places.iter().map(|it| it.network.as_str());
+        assert_eq!(places.collect::<Vec<_>>(), ["trust"]);
+        let vips = inner.vips.iter().map(|it| it.claim.as_str());
+        assert_eq!(vips.collect::<Vec<_>>(), ["vip/spare"]);
+        assert!(part("other").vips.is_empty());
     }
 }

@@ -16,6 +16,7 @@
 //! | [`watcher`], [`rotation`] | the loops that judge nodes and rotate the gossip key |
 //! | [`claims`] | who is granted what: the grantors' thread, its keys and its store |
 //! | [`backup`] | backups: the file, what is in it, the schedule |
+//! | [`recovery`] | a site that lost all coordinators, rebuilt from its agents |
 //! | [`joining`], [`join`] | how a machine becomes a coordinator: the leader's side, and its own |
 //! | [`enrolment`], [`agents`], [`operators`] | the services |
 //! | [`outdated`] | how a coordinator ends whose site was restored elsewhere |
@@ -45,6 +46,7 @@ pub mod notify;
 pub mod operators;
 pub mod outdated;
 pub mod records;
+pub mod recovery;
 mod refusal;
 pub mod rotation;
 pub mod server;

@@ -168,23 +168,11 @@ impl TestSite {
 
     /// Opens a session of an agent that started at this time.
     pub async fn session_since(&self, who: &LiveCredentials, started_unix_ms: u64) -> TestAgent {
-        let (outgoing, messages) = mpsc::channel(16);
-        let hello = v1::agent_message::Kind::Hello(v1::Hello {
-            version: "0".to_owned(),
-            protocol: 1,
+        let hello = v1::Hello {
             started_unix_ms,
             ..v1::Hello::default()
-        });
-        let message = v1::AgentMessage { kind: Some(hello) };
-        outgoing.send(message).await.expect("room");
-        let opened = self
-            .agents(who)
-            .session(ReceiverStream::new(messages))
-            .await;
-        TestAgent {
-            outgoing,
-            incoming: opened.map(tonic::Response::into_inner),
-        }
+        };
+        TestAgent::open(self.running.api, who, hello).await
     }
 
     pub async fn status(&self) -> v1::SiteStatus {
@@ -234,7 +222,7 @@ pub(crate) async fn serve(directory: &Path, store: &Arc<dyn Store>, clock: &Cloc
     start(parts).await.expect("the coordinator starts")
 }
 
-fn parts(
+pub(crate) fn parts(
     dirs: Dirs,
     config: Config,
     store: &Arc<dyn Store>,
@@ -253,7 +241,7 @@ fn parts(
     }
 }
 
-async fn listeners() -> Listeners {
+pub(crate) async fn listeners() -> Listeners {
     Listeners {
         api: listener().await,
         enrolment: listener().await,
@@ -287,6 +275,24 @@ pub(crate) struct TestAgent {
 }
 
 impl TestAgent {
+    /// Opens a session with whoever answers there.
+    pub async fn open(api: SocketAddr, who: &LiveCredentials, hello: v1::Hello) -> Self {
+        let (outgoing, messages) = mpsc::channel(16);
+        let hello = v1::agent_message::Kind::Hello(v1::Hello {
+            version: "0".to_owned(),
+            protocol: 1,
+            ..hello
+        });
+        let message = v1::AgentMessage { kind: Some(hello) };
+        outgoing.send(message).await.expect("room");
+        let mut client = AgentsClient::new(channel(api, who, Expect::Coordinator));
+        let opened = client.session(ReceiverStream::new(messages)).await;
+        Self {
+            outgoing,
+            incoming: opened.map(tonic::Response::into_inner),
+        }
+    }
+
     pub async fn say(&self, kind: v1::agent_message::Kind) {
         let message = v1::AgentMessage { kind: Some(kind) };
         self.outgoing

@@ -5,6 +5,7 @@
 
 use crate::ca::CertificateAuthority;
 use crate::ids::SiteName;
+use crate::trust::TrustBundle;
 
 /// Precedes what is signed, so that a signature made for one purpose is good for no other. What the
 /// CA signs otherwise, certificates, never begins like this.
@@ -23,6 +24,11 @@ pub fn is_proven(
     proof: &[u8],
 ) -> bool {
     ca.signed(&message(site, incarnation), proof)
+}
+
+/// Whether a CA that is trusted signed that incarnation of the site: for those without its key.
+pub fn is_proven_to(trust: &TrustBundle, site: &SiteName, incarnation: u64, proof: &[u8]) -> bool {
+    trust.signed(&message(site, incarnation), proof)
 }
 
 fn message(site: &SiteName, incarnation: u64) -> Vec<u8> {
@@ -46,6 +52,12 @@ mod tests {
         assert!(!is_proven(&own, &site("thirteen"), 8, &proof));
         assert!(!is_proven(&own, &site("two-dc"), 7, &proof));
         assert!(!is_proven(&other, &site("thirteen"), 7, &proof));
+        let trusts = |ca: &CertificateAuthority| {
+            TrustBundle::new(vec![ca.certificate_der().to_vec()]).expect("a CA")
+        };
+        assert!(is_proven_to(&trusts(&own), &site("thirteen"), 7, &proof));
+        assert!(!is_proven_to(&trusts(&own), &site("thirteen"), 8, &proof));
+        assert!(!is_proven_to(&trusts(&other), &site("thirteen"), 7, &proof));
         assert!(!is_proven(&own, &site("thirteen"), 7, &[]));
     }
 }

@@ -99,6 +99,12 @@ impl TrustBundle {
             .any(|der| Fingerprint::of(der) == *fingerprint)
     }
 
+    /// Whether one of the CAs signed a message that is no certificate and names its purpose.
+    pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let mut cas = self.ders.iter().filter_map(|der| leaf::ca_facts(der));
+        cas.any(|ca| crate::key::signature_is_valid(&ca.public_key, message, signature))
+    }
+
     /// Checks signature, validity at `now` and use as a client; says whom the certificate names.
     pub fn verify_chain(&self, leaf_der: &[u8], now: SystemTime) -> Result<Leaf, ChainError> {
         self.verify_for(leaf_der, now, Usage::Client)

@@ -40,7 +40,33 @@ fn wire(incarnation: u64, generation: u64) -> v1::Assignment {
             candidates: vec!["database-1".to_owned(), "database-2".to_owned()],
         }],
         proof: vec![],
+        part: Some(part()),
     }
+}
+
+fn part() -> v1::SitePart {
+    let place = v1::Place {
+        network: "trust".to_owned(),
+        cidr: "192.168.56.0/24".to_owned(),
+        address: "192.168.56.51".to_owned(),
+    };
+    let terms = v1::VipTerms {
+        claim: "vip/db".to_owned(),
+        networks: vec!["trust".to_owned()],
+        role: "database".to_owned(),
+        prefer: vec!["database-2".to_owned()],
+        fail_back_ms: Some(5_000),
+    };
+    v1::SitePart {
+        management_network: "trust".to_owned(),
+        places: vec![place],
+        vips: vec![terms],
+    }
+}
+
+#[test]
+fn an_assignment_is_told_as_it_came() {
+    assert_eq!(v1::Assignment::from(&assignment(3, 4)), wire(3, 4));
 }
 
 fn check() -> v1::Check {

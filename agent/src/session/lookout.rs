@@ -79,14 +79,8 @@ impl TryFrom<v1::Leadership> for Leadership {
 
 impl From<&Leadership> for v1::Leadership {
     fn from(leadership: &Leadership) -> Self {
-        let at = &leadership.at;
         Self {
-            at: Some(v1::CoordinatorEndpoint {
-                node: at.node.to_string(),
-                api: at.api.to_string(),
-                enrolment: at.enrolment.to_string(),
-                leases: at.leases.map(|it| it.to_string()).unwrap_or_default(),
-            }),
+            at: Some((&leadership.at).into()),
             incarnation: leadership.term.incarnation,
             epoch: leadership.term.epoch,
         }

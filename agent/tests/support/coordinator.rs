@@ -39,6 +39,7 @@ pub struct Desk {
     /// Sent to each session as it changes.
     pub assignment: watch::Sender<Option<v1::Assignment>>,
     pub ring: watch::Sender<Option<KeyRing>>,
+    pub recover: watch::Sender<Option<v1::Recover>>,
     /// The agent's file that is looked at whenever it says something.
     pub watched: Mutex<Option<PathBuf>>,
     pub addresses: Mutex<Option<(SocketAddr, SocketAddr)>>,
@@ -64,6 +65,7 @@ impl Desk {
             said: Arc::default(),
             assignment: watch::Sender::new(None),
             ring: watch::Sender::new(None),
+            recover: watch::Sender::new(None),
             watched: Mutex::default(),
             addresses: Mutex::default(),
         })
@@ -157,6 +159,7 @@ impl Agents for Desk {
         let mut heard = request.into_inner();
         let (outbox, answers) = mpsc::channel(16);
         let (mut assignment, mut ring) = (self.assignment.subscribe(), self.ring.subscribe());
+        let mut recover = self.recover.subscribe();
         let welcome = v1::Welcome {
             coordinator: "control-1".to_owned(),
             ..Default::default()
@@ -167,6 +170,7 @@ impl Agents for Desk {
             .unwrap();
         assignment.mark_changed();
         ring.mark_changed();
+        recover.mark_changed();
         tokio::spawn(async move {
             loop {
                 let told = tokio::select! {
@@ -176,6 +180,9 @@ impl Agents for Desk {
                     Ok(()) = ring.changed() => {
                         let ring = ring.borrow_and_update();
                         ring.as_ref().map(|ring| Told::KeyRing(ring.into()))
+                    }
+                    Ok(()) = recover.changed() => {
+                        recover.borrow_and_update().clone().map(Told::Recover)
                     }
                 };
                 let Some(told) = told else { continue };

@@ -80,6 +80,7 @@ impl Site {
             revoked_serials: [].into(),
             claims: vec![],
             proof: vec![],
+            part: None,
         }
     }
 }

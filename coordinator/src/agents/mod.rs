@@ -30,6 +30,17 @@ pub const PROTOCOL: u32 = 1;
 /// upgraded first.
 const OLDEST_PROTOCOL: u32 = 1;
 
+/// Refuses an agent that speaks an older protocol than any that is taken.
+pub(crate) fn understands(protocol: u32) -> Result<(), Status> {
+    if protocol >= OLDEST_PROTOCOL {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(format!(
+        "this coordinator speaks protocols {OLDEST_PROTOCOL} to {PROTOCOL}, the agent {protocol}; \
+         upgrade the agent"
+    )))
+}
+
 /// Valid certificates that a node may have at once. Renewal at two thirds of their life leaves
 /// two; more mean an agent that renews in a loop.
 const MAX_CERTIFICATES: usize = 16;

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::admission::{Admitted, removed, revoked};
-use super::{OLDEST_PROTOCOL, PROTOCOL};
+use super::{PROTOCOL, understands};
 use crate::claims::keys::{Parts, SessionKey};
 use crate::core::Core;
 use crate::ledger::EventKind;
@@ -150,13 +150,7 @@ impl Serving {
         let Some(FromAgent::Hello(hello)) = message.kind else {
             return Err(Status::invalid_argument("a session begins with Hello"));
         };
-        if hello.protocol < OLDEST_PROTOCOL {
-            return Err(Status::failed_precondition(format!(
-                "this coordinator speaks protocols {OLDEST_PROTOCOL} to {PROTOCOL}, the agent {}; \
-                 upgrade the agent",
-                hello.protocol
-            )));
-        }
+        understands(hello.protocol)?;
         Ok(Some(hello))
     }
 
@@ -247,8 +241,8 @@ impl Serving {
                     .inc();
                 return Err(Status::invalid_argument("a session has one Hello"));
             }
-            // A kind of a later release.
-            None => self
+            // A kind of a later release, or an answer to what is not asked here.
+            Some(FromAgent::Holdings(_)) | None => self
                 .core
                 .metrics
                 .refused_messages

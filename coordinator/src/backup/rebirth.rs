@@ -10,8 +10,9 @@
 
 use std::collections::BTreeMap;
 
+use hamesh_claims::group;
 use hamesh_claims::ids::GroupVersion;
-use hamesh_proto::seal::KeyRing;
+use hamesh_proto::seal::{KeyRing, SealKey};
 use hamesh_proto::v1;
 
 use super::{Snapshot, SnapshotError};
@@ -45,6 +46,8 @@ pub fn reborn(
     let mut entries = snapshot.entries.clone();
     // The store of a restored site has one member: the others are added anew. Nobody leads it yet.
     entries.retain(|key, _| key != keys::LEADER && !key.starts_with(keys::COORDINATORS));
+    admit(&mut entries, operator)?;
+    revoke_tokens(&mut entries, by, now_unix_ms)?;
     let before: DesiredRecord = snapshot.record(keys::DESIRED)?;
     let generation = before.generation;
     let text = format!(
@@ -58,17 +61,29 @@ pub fn reborn(
         ..before
     };
     put(&mut entries, keys::DESIRED, &desired);
-    put(&mut entries, keys::GOSSIP, &ring(snapshot, incarnation)?);
-    put(
-        &mut entries,
-        &keys::operator(&operator.name),
-        &admitted(snapshot, operator)?,
-    );
-    each(&mut entries, keys::CLAIMS, |mut claim: ClaimRecord| {
-        claim.record = claim.record.restored(GroupVersion(incarnation));
-        claim
+    let seal = snapshot.seal_key()?;
+    let kept = open_ring(&seal, &snapshot.record(keys::GOSSIP)?)?;
+    let gossip = gossip(&seal, &kept, incarnation)?;
+    put(&mut entries, keys::GOSSIP, &gossip);
+    each(&mut entries, keys::CLAIMS, |claim: ClaimRecord| {
+        reborn_claim(claim.record, incarnation)
     })?;
-    each(&mut entries, keys::TOKENS, |token: TokenRecord| {
+    Ok(Rebirth { entries, text })
+}
+
+/// What is granted of a claim under the new incarnation: nothing before its members were gathered.
+pub(crate) fn reborn_claim(record: group::Record, incarnation: u64) -> ClaimRecord {
+    let record = record.restored(GroupVersion(incarnation));
+    ClaimRecord { record }
+}
+
+/// Open tokens may have been used since.
+pub(crate) fn revoke_tokens(
+    entries: &mut BTreeMap<String, String>,
+    by: &str,
+    now_unix_ms: u64,
+) -> Result<(), SnapshotError> {
+    each(entries, keys::TOKENS, |token: TokenRecord| {
         let state = match token.state {
             TokenState::Open => TokenState::Revoked {
                 at_unix_ms: now_unix_ms,
@@ -78,15 +93,16 @@ pub fn reborn(
             state @ (TokenState::Used { .. } | TokenState::Revoked { .. }) => state,
         };
         TokenRecord { state, ..token }
-    })?;
-    Ok(Rebirth { entries, text })
+    })
 }
 
-/// One key of the backup that all can be told of, and a fresh one that is to follow at once: a
+/// One key of before that all can be told of, and a fresh one that is to follow at once: a
 /// node that was removed after the backup knows the former.
-fn ring(snapshot: &Snapshot, incarnation: u64) -> Result<GossipRecord, SnapshotError> {
-    let seal = snapshot.seal_key()?;
-    let kept = open_ring(&seal, &snapshot.record(keys::GOSSIP)?)?;
+pub(crate) fn gossip(
+    seal: &SealKey,
+    kept: &KeyRing,
+    incarnation: u64,
+) -> Result<GossipRecord, SnapshotError> {
     let mut told = v1::GossipKeyRing::from(&kept.with_primary_only());
     told.version = told.version.max(incarnation);
     let unreadable =
@@ -95,27 +111,29 @@ fn ring(snapshot: &Snapshot, incarnation: u64) -> Result<GossipRecord, SnapshotE
     let (ring, _) = alone.with_fresh_key().expect("a ring of one key has room");
     Ok(GossipRecord {
         version: ring.version(),
-        sealed_ring: seal_ring(&seal, &ring),
+        sealed_ring: seal_ring(seal, &ring),
         phase: RotationPhase::Distribute,
         again: false,
     })
 }
 
-/// The operator of the restore beside the certificates that the backup knows.
-fn admitted(
-    snapshot: &Snapshot,
+/// Lets the operator in who begins anew, beside the certificates that the backup knows.
+pub(crate) fn admit(
+    entries: &mut BTreeMap<String, String>,
     operator: &OperatorRecord,
-) -> Result<OperatorRecord, SnapshotError> {
+) -> Result<(), SnapshotError> {
     let key = keys::operator(&operator.name);
-    let Some(value) = snapshot.entries.get(&key) else {
-        return Ok(operator.clone());
-    };
-    let mut known: OperatorRecord = decode(&key, value.as_bytes())?;
-    known.access = OperatorAccess::Admin;
-    known
-        .certificates
-        .extend(operator.certificates.iter().cloned());
-    Ok(known)
+    let mut admitted = operator.clone();
+    if let Some(value) = entries.get(&key) {
+        let known: OperatorRecord = decode(&key, value.as_bytes())?;
+        admitted = OperatorRecord {
+            access: OperatorAccess::Admin,
+            certificates: [known.certificates, admitted.certificates].concat(),
+            ..known
+        };
+    }
+    put(entries, &key, &admitted);
+    Ok(())
 }
 
 fn each<T: Record>(
@@ -132,7 +150,7 @@ fn each<T: Record>(
     Ok(())
 }
 
-fn put<T: Record>(entries: &mut BTreeMap<String, String>, key: &str, value: &T) {
+pub(crate) fn put<T: Record>(entries: &mut BTreeMap<String, String>, key: &str, value: &T) {
     entries.insert(key.to_owned(), text(value));
 }
 

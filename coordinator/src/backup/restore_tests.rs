@@ -10,7 +10,7 @@ use tonic::Code;
 
 use super::Snapshot;
 use super::rebirth::incarnation;
-use crate::init::{InitError, InitRequest, Restored, init};
+use crate::init::{InitError, InitRequest, Restored, Word, init};
 use crate::records::{
     ClaimRecord, CoordinatorPart, CoordinatorRecord, DesiredRecord, TokenRecord, TokenState, keys,
 };
@@ -53,6 +53,7 @@ fn request(directory: &std::path::Path, snapshot: Snapshot, operator: &str) -> I
         restored: Some(Restored {
             incarnation: incarnation(record.incarnation, now_unix_ms),
             snapshot,
+            word: Word::Backup,
         }),
         ..init_request(directory)
     }

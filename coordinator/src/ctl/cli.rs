@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use hamesh_proto::ids::{NodeId, OperatorName};
 use hamesh_roles::Role;
 
+pub use self::recover::{Recover, RecoverCommand, Restore};
 pub use self::upgrade::Upgrade;
 use super::output::Form;
 use super::time::parse_span;
@@ -103,6 +104,9 @@ pub enum Command {
     Context(ContextCommand),
     /// Restore the site from a backup on this machine, its only coordinator (as root)
     Restore(Restore),
+    /// Rebuild the site from its agents on this machine, when all coordinators are lost (as root)
+    #[command(long_about = recover::ABOUT)]
+    Recover(Recover),
     /// Set up a new site on this machine, its first coordinator (as root)
     Init(Init),
     /// Write man pages or shell completions
@@ -368,29 +372,6 @@ pub struct Init {
     pub operator: Option<OperatorName>,
 }
 
-/// Restore the site from a backup.
-#[derive(Debug, Args)]
-pub struct Restore {
-    /// The backup
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    /// The node of the site document that this machine is
-    #[arg(long)]
-    pub node: NodeId,
-    /// Name of the operator who goes on from here, an admin [default: who called sudo, or root]
-    #[arg(long, value_name = "NAME")]
-    pub operator: Option<OperatorName>,
-    /// Where the passphrase comes from.
-    #[command(flatten)]
-    pub passphrase: PassphraseSource,
-    /// Begin an incarnation above this one, when the clock of an earlier restore was ahead
-    #[arg(long, value_name = "INCARNATION", default_value_t = 0)]
-    pub above: u64,
-    /// Do not ask whether every other coordinator is off
-    #[arg(long)]
-    pub yes: bool,
-}
-
 /// What is made for packages.
 #[derive(Debug, Subcommand)]
 pub enum Generate {
@@ -414,6 +395,7 @@ pub fn role_names() -> impl Iterator<Item = &'static str> {
     Role::ALL.into_iter().map(Role::name).chain([NO_ROLE])
 }
 
+mod recover;
 #[cfg(test)]
 mod tests;
 mod upgrade;

@@ -16,6 +16,7 @@ use hamesh_proto::v1;
 use hamesh_proto::v1::claims_client::ClaimsClient;
 use hamesh_proto::v1::coordinators_client::CoordinatorsClient;
 use hamesh_proto::v1::operators_client::OperatorsClient;
+use hamesh_proto::v1::recovery_client::RecoveryClient;
 use tonic::transport::Channel;
 
 use super::context::Context;
@@ -39,6 +40,8 @@ pub struct Link {
     pub claims: ClaimsClient<Channel>,
     /// The service for coordinators.
     pub coordinators: CoordinatorsClient<Channel>,
+    /// The service of a coordinator that recovers its site.
+    pub recovery: RecoveryClient<Channel>,
     live: LiveCredentials,
     file: PathBuf,
     context: Context,
@@ -64,9 +67,11 @@ impl Link {
         let channel = found.channel.clone();
         let claims = ClaimsClient::new(channel.clone());
         let coordinators = CoordinatorsClient::new(channel.clone());
+        let recovery = RecoveryClient::new(channel.clone());
         let mut link = Link {
             coordinators,
             client: client(channel),
+            recovery: recovery.max_decoding_message_size(LARGEST_ANSWER),
             claims: claims.max_decoding_message_size(LARGEST_ANSWER),
             live,
             file,

@@ -10,7 +10,9 @@
 //! on disk until [`hand_over`], so that no kill locks the operators out.
 //!
 //! A site is restored from a backup by the same steps: its CA and `seal.key` come from the backup,
-//! and `restore.json`, with all records under a new incarnation, stands for `bootstrap.json`.
+//! and `restore.json`, with all records under a new incarnation, stands for `bootstrap.json`. When the site is to be
+//! recovered from its agents, `recover.json` stands there, and the coordinator makes
+//! `restore.json` of it when they were heard.
 //!
 //! Absent on purpose: talking to the store. `bootstrap.json` carries the desired state of
 //! generation 1 and the first operator's record, and the coordinator's first start puts both into
@@ -63,6 +65,20 @@ pub struct Restored {
     pub snapshot: Snapshot,
     /// The number of the incarnation that begins.
     pub incarnation: u64,
+    /// Whose word counts.
+    pub word: Word,
+}
+
+/// Whose word counts when a site begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The backup's: all records are taken from it.
+    Backup,
+    /// The agents': they are asked what they hold. Of the backup only the CA is believed.
+    Agents {
+        /// The document of the request is the operator's own, not the backup's.
+        document_given: bool,
+    },
 }
 
 /// A site that is ready to be started.

@@ -59,6 +59,7 @@ impl Owner {
             tls.client,
             dirs.bootstrap(),
             dirs.rebirth(),
+            dirs.recover(),
             dirs.store_environment(),
             dirs.config(),
         ];

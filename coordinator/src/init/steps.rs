@@ -11,13 +11,14 @@ use hamesh_roles::Site;
 use serde::{Deserialize, Serialize};
 
 use super::store_tls::{self, Settings};
-use super::{Bootstrap, InitError, InitRequest, Restored, files};
+use super::{Bootstrap, InitError, InitRequest, Restored, Word, files};
 use crate::authority::Authority;
 use crate::backup::rebirth::reborn;
 use crate::config::Config;
 use crate::records::{
     CertificateRecord, DesiredRecord, OperatorAccess, OperatorRecord, SiteRecord,
 };
+use crate::recovery::Begun;
 
 /// One step. All but the last leave the services unable to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,9 @@ struct Marker {
     /// When the backup was made that the site is restored from.
     #[serde(default)]
     backup_unix_ms: Option<u64>,
+    /// It is recovered from its agents, and that backup.
+    #[serde(default)]
+    recovered: bool,
 }
 
 /// Takes one step.
@@ -94,7 +98,10 @@ pub(super) fn take(step: Step, request: &InitRequest, site: &Site) -> Result<(),
         Step::FirstOperator => first_operator(request, site),
         Step::Bootstrap => match &request.restored {
             None => bootstrap(request, site),
-            Some(restored) => rebirth(request, restored),
+            Some(restored) => match restored.word {
+                Word::Backup => rebirth(request, restored),
+                Word::Agents { document_given } => recovery(request, restored, document_given),
+            },
         },
         Step::StoreEnvironment => store_environment(request, site),
         Step::Ownership => ownership(request),
@@ -113,6 +120,7 @@ fn marker(request: &InitRequest, site: &Site) -> Result<(), InitError> {
         operator: request.operator.to_string(),
         yaml: request.yaml.clone(),
         backup_unix_ms: backup.map(|backup| backup.snapshot.made_unix_ms),
+        recovered: backup.is_some_and(|backup| backup.word != Word::Backup),
     };
     let Some(found) = files::bytes(&path)? else {
         return files::write(&path, &json(&wanted));
@@ -246,6 +254,27 @@ fn rebirth(request: &InitRequest, restored: &Restored) -> Result<(), InitError> 
     let now = (by.as_str(), unix_ms(request.now));
     let reborn = reborn(&restored.snapshot, restored.incarnation, &operator, now)?;
     files::write(&path, &json(&reborn))
+}
+
+/// An interrupted recovery goes on with what it began from.
+fn recovery(
+    request: &InitRequest,
+    restored: &Restored,
+    document_given: bool,
+) -> Result<(), InitError> {
+    let path = request.dirs.recover();
+    if path.exists() {
+        return Ok(());
+    }
+    let operator = operator_record(request)?;
+    let document = document_given.then(|| request.yaml.clone());
+    let begun = Begun::new(
+        &restored.snapshot,
+        restored.incarnation,
+        document,
+        &operator,
+    )?;
+    files::write(&path, &json(&begun))
 }
 
 fn bootstrap(request: &InitRequest, site: &Site) -> Result<(), InitError> {

@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hamesh_proto::credentials::LiveCredentials;
 use hamesh_proto::tls::{
     Alpn, ClientAuth, HandshakeLimits, Incoming, ListenerCounters, grpc_server, incoming,
     server_config, stranger_server,
@@ -31,7 +32,7 @@ use crate::records::OperatorRecord;
 /// The largest message of a stranger: a token, a certificate and a signing request.
 const MAX_ENROLMENT_BYTES: usize = 64 * 1024;
 /// The largest message of a member: a view of 200 peers with their facts, twice over.
-const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long a leadership that is over may take to let go of its ports.
 const LET_GO: Duration = Duration::from_secs(2);
@@ -159,7 +160,7 @@ fn bind_udp(listen: Option<IpAddr>, port: u16) -> Result<UdpSocket, ListenError>
 
 /// A listener with its TLS and its counters.
 fn open(
-    core: &Core,
+    live: &LiveCredentials,
     name: &'static str,
     listener: TcpListener,
     (auth, alpn, limits): (ClientAuth, Alpn, HandshakeLimits),
@@ -169,7 +170,7 @@ fn open(
         source,
     })?;
     let counters = Arc::new(ListenerCounters::default());
-    let config = server_config(&core.live, auth, alpn);
+    let config = server_config(live, auth, alpn);
     let accepted = incoming(listener, config, limits, Arc::clone(&counters));
     Ok((
         Served {
@@ -183,20 +184,20 @@ fn open(
 
 /// The API's port, whoever answers behind it.
 pub(super) fn open_api(
-    core: &Core,
+    live: &LiveCredentials,
     listener: TcpListener,
 ) -> Result<(Served, Incoming), ListenError> {
     let tls = (ClientAuth::Required, Alpn::H2, HandshakeLimits::default());
-    open(core, "api", listener, tls)
+    open(live, "api", listener, tls)
 }
 
 /// The port for enrolment, whoever answers behind it.
 pub(super) fn open_enrolment(
-    core: &Core,
+    live: &LiveCredentials,
     listener: TcpListener,
 ) -> Result<(Served, Incoming), ListenError> {
     let tls = (ClientAuth::None, Alpn::H2, HandshakeLimits::for_strangers());
-    open(core, "enrolment", listener, tls)
+    open(live, "enrolment", listener, tls)
 }
 
 pub(super) fn serve_api(
@@ -205,7 +206,7 @@ pub(super) fn serve_api(
     operators: Vec<Kept<OperatorRecord>>,
     servers: &mut JoinSet<()>,
 ) -> Result<Served, ListenError> {
-    let (served, accepted) = open_api(core, listener)?;
+    let (served, accepted) = open_api(&core.live, listener)?;
     let agents = AgentsServer::new(AgentsService::new(Arc::clone(core)));
     let service = Arc::new(OperatorsService::new(Arc::clone(core), operators));
     let claims = ClaimsServer::from_arc(Arc::clone(&service));
@@ -233,7 +234,7 @@ pub(super) fn serve_enrolment(
     listener: TcpListener,
     servers: &mut JoinSet<()>,
 ) -> Result<Served, ListenError> {
-    let (served, accepted) = open_enrolment(core, listener)?;
+    let (served, accepted) = open_enrolment(&core.live, listener)?;
     let service = EnrolmentServer::new(EnrolmentService::new(Arc::clone(core)));
     let router =
         stranger_server().add_service(service.max_decoding_message_size(MAX_ENROLMENT_BYTES));
@@ -260,7 +261,7 @@ pub(super) fn serve_metrics(
         Alpn::Http1,
         HandshakeLimits::default(),
     );
-    let (served, accepted) = open(core, "metrics", listener, tls)?;
+    let (served, accepted) = open(&core.live, "metrics", listener, tls)?;
     let mut counters: Vec<_> = others
         .iter()
         .map(|other| (other.name, Arc::clone(&other.counters)))

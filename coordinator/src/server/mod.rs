@@ -8,7 +8,9 @@
 mod expose;
 mod grantors;
 mod health;
+mod instead;
 mod listeners;
+mod recovering;
 mod renewal;
 mod restore;
 mod standby;

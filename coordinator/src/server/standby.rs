@@ -4,11 +4,7 @@
 //! told here but who leads. Where the leader is, is no secret: strangers that may enrol hear it
 //! too.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hamesh_proto::tls::{grpc_server, stranger_server};
@@ -19,10 +15,8 @@ use hamesh_proto::v1::enrolment_server::EnrolmentServer;
 use hamesh_proto::v1::operators_server::OperatorsServer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tonic::body::Body;
-use tonic::server::NamedService;
-use tower::Service;
 
+use super::instead::{Answer, Instead};
 use super::listeners::{self, ListenError, Listeners};
 use crate::agents::AgentsService;
 use crate::core::Core;
@@ -75,20 +69,25 @@ fn serve(core: &Arc<Core>, listeners: &Listeners) -> Result<Serving, ListenError
     let twins = listeners.twins()?;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    let (api, accepted) = listeners::open_api(core, twins.api)?;
+    let (api, accepted) = listeners::open_api(&core.live, twins.api)?;
+    let leader = Arc::clone(core);
+    let answer: Answer = Arc::new(move || leader.elsewhere().status(&leader.node));
+    let answer = || Arc::clone(&answer);
     let router = grpc_server()
-        .add_service(Redirect::<AgentsServer<AgentsService>>::new(core))
-        .add_service(Redirect::<ClaimsServer<OperatorsService>>::new(core))
-        .add_service(Redirect::<CoordinatorsServer<OperatorsService>>::new(core))
-        .add_service(Redirect::<OperatorsServer<OperatorsService>>::new(core));
+        .add_service(Instead::<AgentsServer<AgentsService>>::new(answer()))
+        .add_service(Instead::<ClaimsServer<OperatorsService>>::new(answer()))
+        .add_service(Instead::<CoordinatorsServer<OperatorsService>>::new(
+            answer(),
+        ))
+        .add_service(Instead::<OperatorsServer<OperatorsService>>::new(answer()));
     let end = ended(stopped.clone());
     tasks.spawn(async move {
         // Dropped connections are all that can come of it.
         let _ = router.serve_with_incoming_shutdown(accepted, end).await;
     });
-    let (enrolment, accepted) = listeners::open_enrolment(core, twins.enrolment)?;
+    let (enrolment, accepted) = listeners::open_enrolment(&core.live, twins.enrolment)?;
     let router =
-        stranger_server().add_service(Redirect::<EnrolmentServer<EnrolmentService>>::new(core));
+        stranger_server().add_service(Instead::<EnrolmentServer<EnrolmentService>>::new(answer()));
     let end = ended(stopped);
     tasks.spawn(async move {
         let _ = router.serve_with_incoming_shutdown(accepted, end).await;
@@ -108,44 +107,4 @@ struct Serving {
 /// Resolves when the sender is gone.
 async fn ended(mut stopped: watch::Receiver<bool>) {
     while stopped.changed().await.is_ok() {}
-}
-
-/// In the place of the service `S`.
-struct Redirect<S> {
-    core: Arc<Core>,
-    _of: PhantomData<fn() -> S>,
-}
-
-impl<S> Redirect<S> {
-    fn new(core: &Arc<Core>) -> Self {
-        Self {
-            core: Arc::clone(core),
-            _of: PhantomData,
-        }
-    }
-}
-
-impl<S> Clone for Redirect<S> {
-    fn clone(&self) -> Self {
-        Self::new(&self.core)
-    }
-}
-
-impl<S: NamedService> NamedService for Redirect<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<http::Request<Body>> for Redirect<S> {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
-        let status = self.core.elsewhere().status(&self.core.node);
-        ready(Ok(status.into_http()))
-    }
 }

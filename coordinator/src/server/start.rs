@@ -8,10 +8,11 @@ use hamesh_proto::ca::CertificateAuthority;
 use hamesh_proto::credentials::{Credentials, LiveCredentials};
 use hamesh_proto::ids::SiteName;
 use hamesh_proto::seal::SealKey;
+use hamesh_roles::Site;
 use tokio::sync::watch;
 
 use super::listeners::ListenError;
-use super::{Parts, renewal, restore};
+use super::{Parts, recovering, renewal, restore};
 use crate::authority::Authority;
 use crate::claims::keys::{LeaseSecret, SecretError};
 use crate::claims::{Claims, Served};
@@ -110,7 +111,7 @@ pub(super) async fn core(parts: &Parts) -> Result<(Core, Served, Elector), Start
     let actor = format!("coordinator/{}", parts.config.node);
     import(parts, &ledger, &seal, &actor).await?;
     let world = World::read(ledger.store().as_ref(), &seal, None).await?;
-    let identity = identity(parts, &authority, &world)?;
+    let identity = identity(parts, &authority, &world.desired.site)?;
     let change = Change::new(actor, parts.clock.unix_ms());
     let secret = LeaseSecret::load(&ledger, &seal, change).await?;
     let (claims, served) = Claims::new(secret).map_err(StartError::Thread)?;
@@ -201,7 +202,7 @@ fn seal_key(dirs: &Dirs) -> Result<SealKey, ConfigError> {
     })
 }
 
-fn authority(dirs: &Dirs) -> Result<Authority, ConfigError> {
+pub(super) fn authority(dirs: &Dirs) -> Result<Authority, ConfigError> {
     Ok(Authority::new(certificate_authority(&dirs.ca())?))
 }
 
@@ -220,10 +221,10 @@ pub(super) fn certificate_authority(
 
 /// The coordinator's identity, renewed if it is due: the CA is here, so that a coordinator that
 /// was off for longer than its certificate lives gets a new one.
-fn identity(
+pub(super) fn identity(
     parts: &Parts,
     authority: &Authority,
-    world: &World,
+    site: &Site,
 ) -> Result<Credentials, StartError> {
     let path = parts.dirs.identity();
     let damaged = |problem: String| ConfigError::Damaged {
@@ -236,7 +237,6 @@ fn identity(
     if found.renew_at_unix_ms() > parts.clock.unix_ms() {
         return Ok(found);
     }
-    let site = &world.desired.site;
     Ok(renewal::fresh_identity(
         &path,
         authority,
@@ -276,6 +276,9 @@ async fn import(
 ) -> Result<(), StartError> {
     let path = parts.dirs.bootstrap();
     let mut found: Option<Kept<SiteRecord>> = ledger.read(keys::SITE).await?;
+    if found.is_none() && parts.dirs.recover().exists() && !parts.dirs.rebirth().exists() {
+        recovering::until_finished(parts, seal).await?;
+    }
     if found.is_none() && parts.dirs.rebirth().exists() {
         restore::import(parts, ledger, actor).await?;
         found = ledger.read(keys::SITE).await?;
@@ -318,7 +321,7 @@ async fn import(
         });
     }
     // It has served: a store that is emptied later must not be filled with the site's first day.
-    for path in [path, parts.dirs.rebirth()] {
+    for path in [path, parts.dirs.recover(), parts.dirs.rebirth()] {
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -154,6 +154,10 @@ pub const ALL: &[Scenario] = &[
         leaders::restored_beside,
     ),
     on_whole(
+        "a site without coordinators is rebuilt from its agents",
+        leaders::from_agents,
+    ),
+    on_whole(
         "an upgrade takes coordinators, then agents, and moves no address",
         upgrade::there_and_back,
     ),

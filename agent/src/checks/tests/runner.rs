@@ -41,6 +41,7 @@ fn assignment(checks: Vec<Check>) -> Option<Arc<Assignment>> {
         revoked_serials: [].into(),
         claims: vec![claim],
         proof: vec![],
+        part: None,
     }))
 }
 

@@ -42,19 +42,20 @@ pub async fn run(session: &Session, options: Init) -> Result<(), Failure> {
         restored: None,
     };
     let site_file = options.site_file.display().to_string();
-    match set_up(session, &request, &site_file).await? {
+    match set_up(session, &request, &site_file, answer).await? {
         Some(view) => session.output.show(&view, |_| welcome(&view, &path)),
         None => Ok(()),
     }
 }
 
-/// Makes the files, starts the services, and waits for the first answer; `None`: nothing here
-/// starts services.
-pub(super) async fn set_up(
+/// Makes the files, starts the services, and waits for the first answer to a question; `None`:
+/// nothing here starts services.
+pub(super) async fn set_up<T>(
     session: &Session,
     request: &InitRequest,
     document: &str,
-) -> Result<Option<StatusView>, Failure> {
+    question: impl AsyncFn(PathBuf) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
     let path = session.context_path()?;
     let outcome = init::init(request).map_err(|error| failure(error, document))?;
     save_context(&path, &outcome)?;
@@ -71,7 +72,7 @@ pub(super) async fn set_up(
     session
         .output
         .tell(format!("{} are started.", UNITS.join(" and ")))?;
-    let view = first_answer(&path).await?;
+    let view = first_answer(&path, question).await?;
     init::hand_over(&request.dirs).map_err(|error| failure(error, document))?;
     Ok(Some(view))
 }
@@ -133,10 +134,14 @@ fn start() -> Result<(), Failure> {
 const LOOK: &str = "see why: `journalctl -u hamesh-store -u hamesh-coordinator`; then run the \
                     same command again, it goes on where it stopped";
 
-async fn first_answer(context: &Path) -> Result<StatusView, Failure> {
+/// Asks until a coordinator answers.
+pub(super) async fn first_answer<T>(
+    context: &Path,
+    question: impl AsyncFn(PathBuf) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let begun = Instant::now();
     loop {
-        let failure = match answer(context.to_owned()).await {
+        let failure = match question(context.to_owned()).await {
             Ok(view) => return Ok(view),
             Err(failure) => failure,
         };
@@ -149,7 +154,8 @@ async fn first_answer(context: &Path) -> Result<StatusView, Failure> {
     }
 }
 
-async fn answer(context: PathBuf) -> Result<StatusView, Failure> {
+/// How the site is.
+pub(super) async fn answer(context: PathBuf) -> Result<StatusView, Failure> {
     status::fetch(&mut Link::open(context, SystemTime::now()).await?.client).await
 }
 

@@ -11,6 +11,7 @@ mod init;
 mod nodes;
 mod passphrase;
 mod prompt;
+mod recover;
 mod restore;
 mod site;
 mod status;
@@ -75,6 +76,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Upgrade(options) => upgrade::run(&session, &options).await,
         Command::Coordinator(command) => coordinators::run(&session, command).await,
         Command::Context(command) => context::run(&session, command),
+        Command::Recover(options) => recover::run(&session, options).await,
         Command::Restore(options) => restore::run(&session, options).await,
         Command::Init(options) => init::run(&session, options).await,
         Command::Generate(what) => generate::run(&what),

@@ -14,7 +14,7 @@ use crate::ctl::failure::{Failure, chain};
 use crate::ctl::screens;
 use crate::ctl::time::Moment;
 use crate::ctl::views::{BackupView, StatusView};
-use crate::init::{InitRequest, Owner, Restored};
+use crate::init::{InitRequest, Owner, Restored, Word};
 
 /// `restore`
 pub async fn run(session: &Session, options: Restore) -> Result<(), Failure> {
@@ -42,10 +42,11 @@ pub async fn run(session: &Session, options: Restore) -> Result<(), Failure> {
         restored: Some(Restored {
             incarnation: incarnation(record.incarnation.max(options.above), unix_ms(now)),
             snapshot,
+            word: Word::Backup,
         }),
     };
     let document = format!("the site document in {file}");
-    match init::set_up(session, &request, &document).await? {
+    match init::set_up(session, &request, &document, init::answer).await? {
         Some(status) => session.output.show(&status, |_| welcome(&status, &view)),
         None => Ok(()),
     }

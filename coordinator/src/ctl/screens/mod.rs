@@ -13,6 +13,9 @@ mod fixture;
 mod node;
 mod nodes;
 mod plan;
+mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ pub use events::{event_line, events};
 pub use node::node;
 pub use nodes::nodes;
 pub use plan::{plan, rotation};
+pub use recovery::recovery;
 pub use status::status;
 pub use upgrade::{upgrade, upgrade_plan};
 

@@ -2,15 +2,25 @@
 
 use crate::ctl::failure::plural;
 use crate::ctl::paint::{Look, Tone, clean};
-use crate::ctl::views::{PlanView, RotationView};
+use crate::ctl::views::{PlanView, RotationView, StepView};
 
 /// The steps, one line each, and their number.
 pub fn plan(plan: &PlanView, look: Look) -> String {
     if plan.steps.is_empty() {
         return "Nothing would change: the site is as wanted already.\n".to_owned();
     }
+    let text = steps(&plan.steps, look);
+    let count = plan.steps.len();
+    let base = plan.base.map_or("no site".to_owned(), |id| {
+        format!("generation {}", id.generation)
+    });
+    text + &format!("{count} change{} to {base}.\n", plural(count))
+}
+
+/// One line each.
+pub(super) fn steps(steps: &[StepView], look: Look) -> String {
     let mut text = String::new();
-    for step in &plan.steps {
+    for step in steps {
         let (sign, tone) = match step.verb.as_str() {
             "add" => ("+", Tone::Good),
             "remove" => ("-", Tone::Bad),
@@ -22,11 +32,7 @@ pub fn plan(plan: &PlanView, look: Look) -> String {
         );
         text.push_str(&format!("{what}: {}\n", clean(&step.detail)));
     }
-    let count = plan.steps.len();
-    let base = plan.base.map_or("no site".to_owned(), |id| {
-        format!("generation {}", id.generation)
-    });
-    text + &format!("{count} change{} to {base}.\n", plural(count))
+    text
 }
 
 /// One line of progress.

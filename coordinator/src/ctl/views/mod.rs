@@ -16,6 +16,7 @@ mod claims;
 mod coordinators;
 mod node;
 mod plan;
+mod recovery;
 mod status;
 mod upgrade;
 
@@ -28,6 +29,7 @@ pub use claims::{
 pub use coordinators::PartView;
 pub use node::{DiskView, HealthView, InterfaceView, NodeView, State};
 pub use plan::{AppliedView, PlanView, RotationView, SiteView, StepView};
+pub use recovery::{RecoveredView, RecoveryNodeView, RecoveryPlanView, RecoveryView};
 pub use status::{CoordinatorView, Problem, Severity, StatusView, StoreView, problems};
 pub use upgrade::{PackageView, UpgradePlanView, UpgradeStepView, UpgradeView};
 

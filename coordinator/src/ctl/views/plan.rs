@@ -71,14 +71,19 @@ impl From<v1::SiteDocument> for SiteView {
 
 impl From<v1::Plan> for PlanView {
     fn from(plan: v1::Plan) -> Self {
-        let steps = plan.steps.into_iter().map(|step| StepView {
+        PlanView {
+            base: plan.base.map(GenerationView::from),
+            steps: plan.steps.into_iter().map(StepView::from).collect(),
+        }
+    }
+}
+
+impl From<v1::PlanStep> for StepView {
+    fn from(step: v1::PlanStep) -> Self {
+        StepView {
             verb: step.verb,
             subject: step.subject,
             detail: step.detail,
-        });
-        PlanView {
-            base: plan.base.map(GenerationView::from),
-            steps: steps.collect(),
         }
     }
 }

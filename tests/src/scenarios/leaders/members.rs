@@ -53,7 +53,7 @@ pub fn replaced(world: &World) -> Result<()> {
         site.coordctl(&["coordinator", "remove", BLANK, "--yes"])?;
         ensure!(parts(site)?.len() == 2, "{:?}", parts(site)?);
         site.lab.must(["start", BLANK])?;
-        make_blank(site, "hamesh-agent hamesh-coordinator")?;
+        make_blank(site, BLANK, "hamesh-agent hamesh-coordinator")?;
         enrol_anew(site, BLANK)?;
         site.until_whole()?;
         site.coordctl(&["coordinator", "add", BLANK])?;
@@ -81,7 +81,7 @@ pub fn restored_beside(world: &World) -> Result<()> {
         )?;
         // What the agents hold is later than the backup.
         enrol_anew(site, "node-3")?;
-        make_blank(site, "hamesh-agent hamesh-coordinator hamesh-cli")?;
+        make_blank(site, BLANK, "hamesh-agent hamesh-coordinator hamesh-cli")?;
         let rest = site.others(&[BLANK, standby]).join(",");
         site.lab
             .must(["partition", &format!("{BLANK},{standby} | {rest}")])?;
@@ -155,12 +155,12 @@ pub fn removed(world: &World) -> Result<()> {
 }
 
 /// The lost machine, as it comes from the hands of whoever installed Debian and these packages.
-fn make_blank(site: &Site, packages: &str) -> Result<()> {
+pub(super) fn make_blank(site: &Site, node: &str, packages: &str) -> Result<()> {
     let script = format!(
         "{APT} purge -y -q hamesh-agent hamesh-coordinator; \
          rm -rf /var/lib/hamesh /var/lib/hamesh-agent; {APT} install -y -q {packages}"
     );
-    site.sh(BLANK, &script).map(drop)
+    site.sh(node, &script).map(drop)
 }
 
 /// Waits until nothing on a machine makes it a coordinator any more.
@@ -183,7 +183,7 @@ fn name_coordinators(site: &Site, nodes: &[&str]) -> Result<()> {
     site.sh(COORDINATOR, &script).map(drop)
 }
 
-fn until_serves(site: &Site, node: &str) -> Result<()> {
+pub(super) fn until_serves(site: &Site, node: &str) -> Result<()> {
     let what = format!("the coordinator on {node} stands by");
     until(&what, PATIENCE, || {
         let active = site.try_sh(node, "systemctl is-active hamesh-coordinator")?;

@@ -8,6 +8,7 @@ mod bench;
 mod clocks;
 mod lost;
 mod members;
+mod recovered;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ pub use lost::{
     with_a_holder,
 };
 pub use members::{added, enrolled_by_a_standby, removed, replaced, restored_beside};
+pub use recovered::from_agents;
 
 /// The first coordinator, and those that are added to it.
 const ALL: [&str; 3] = [COORDINATOR, "control-2", "control-3"];
