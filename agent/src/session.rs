@@ -23,6 +23,7 @@ use std::time::Duration;
 use hamesh_proto::credentials::LiveCredentials;
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::leader::Elsewhere;
+use hamesh_proto::parts::Assembly;
 use hamesh_proto::tls::{ConnectError, Expect, channel};
 use hamesh_proto::v1::agent_message::Kind;
 use hamesh_proto::v1::agents_client::AgentsClient;
@@ -45,7 +46,7 @@ use lookout::{Leadership, Lookout};
 use teller::Teller;
 
 /// The version of the stream's rules that this agent keeps to.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The first pause between two attempts.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -253,7 +254,7 @@ impl Session {
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let another = self.lookout.clone().another(leader.clone());
         tokio::pin!(another);
-        let mut teller = Teller::default();
+        let (mut teller, mut parts) = (Teller::default(), Assembly::default());
         self.facts.mark_changed();
         self.peers.mark_changed();
         self.outcome.mark_changed();
@@ -263,7 +264,7 @@ impl Session {
                     let message = message.map_err(|status| End::said(&status))?;
                     let message = message
                         .ok_or_else(|| End::Broken("the coordinator ended it".to_owned()))?;
-                    self.take(outbox, message).await?;
+                    self.take(outbox, &mut parts, message).await?;
                 }
                 Ok(()) = self.facts.changed() => {
                     let facts = self.facts.borrow_and_update().clone();
@@ -297,9 +298,20 @@ impl Session {
     async fn take(
         &self,
         outbox: &mpsc::Sender<v1::AgentMessage>,
+        parts: &mut Assembly,
         message: v1::CoordinatorMessage,
     ) -> Result<(), End> {
         match message.kind {
+            Some(coordinator_message::Kind::AssignmentPart(part)) => {
+                let whole = parts.take(&part);
+                match whole.map_err(|why| End::Broken(why.to_string()))? {
+                    Some(assignment) => {
+                        let ack = self.held.take_assignment(assignment).await;
+                        send(outbox, Kind::AssignmentAck(ack)).await
+                    }
+                    None => Ok(()),
+                }
+            }
             Some(coordinator_message::Kind::Assignment(assignment)) => {
                 let ack = self.held.take_assignment(assignment).await;
                 send(outbox, Kind::AssignmentAck(ack)).await

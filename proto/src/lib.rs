@@ -58,6 +58,7 @@ pub mod leaf;
 pub mod leases;
 pub mod logging;
 pub mod metrics_http;
+pub mod parts;
 pub mod pem_text;
 pub mod ports;
 pub mod random;

@@ -8,8 +8,8 @@
 //! loses, repeats, delays and reorders. Faults come at random: crashes, reboots, pauses,
 //! partitions, one-way cuts, also between a coordinator and the store, requests to the store that
 //! are carried out seconds later, a stalled disk of the store, blank machines in the place of lost
-//! ones, a restore from an old backup beside the coordinators of before, group changes, drains, moves, flushed fences, ill health. Then everything is mended, and
-//! the site must come to rest.
+//! ones, a restore from an old backup beside the coordinators of before, group changes, drains,
+//! moves, flushed fences, ill health. Then everything is mended, and the site must come to rest.
 //!
 //! Checked throughout: no two nodes' fences of one claim are open at one instant, no fence opens
 //! against the node's own promise, no evicted worker serves, no two coordinators lead at one

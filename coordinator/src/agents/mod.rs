@@ -25,10 +25,12 @@ use crate::ledger::CommitError;
 use crate::records::{CertificateRecord, NodeRecord};
 
 /// The protocol's version that this coordinator speaks.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// The oldest one that it takes from agents: that of the release before, for coordinators are
 /// upgraded first.
 const OLDEST_PROTOCOL: u32 = 1;
+/// The first one whose agents take assignments in parts.
+const PARTS_PROTOCOL: u32 = 2;
 
 /// Refuses an agent that speaks an older protocol than any that is taken.
 pub(crate) fn understands(protocol: u32) -> Result<(), Status> {

@@ -11,15 +11,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hamesh_proto::v1;
 use hamesh_proto::v1::agent_message::Kind as FromAgent;
 use hamesh_proto::v1::coordinator_message::Kind as ToAgent;
+use hamesh_proto::{parts, v1};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::admission::{Admitted, removed, revoked};
-use super::{PROTOCOL, understands};
+use super::{PARTS_PROTOCOL, PROTOCOL, understands};
 use crate::claims::keys::{Parts, SessionKey};
 use crate::core::Core;
 use crate::ledger::EventKind;
@@ -49,6 +49,7 @@ pub(super) fn serve(
             admitted,
             outgoing,
             told: Told::default(),
+            in_parts: false,
         };
         let outgoing = serving.outgoing.clone();
         let Err(status) = serving.run(incoming).await else {
@@ -67,6 +68,8 @@ struct Serving {
     admitted: Admitted,
     outgoing: Outgoing,
     told: Told,
+    /// Whether the agent takes assignments in parts.
+    in_parts: bool,
 }
 
 /// What the agent was last sent, or said that it has.
@@ -156,6 +159,7 @@ impl Serving {
 
     async fn open(&mut self, hello: &v1::Hello) -> Result<Session, Status> {
         self.same_incarnation(hello)?;
+        self.in_parts = hello.protocol >= PARTS_PROTOCOL;
         let agent = Agent {
             started_unix_ms: hello.started_unix_ms,
             boot_id: hello.boot_id.chars().take(64).collect(),
@@ -300,7 +304,7 @@ impl Serving {
             && let Some(mut assignment) = world.desired.assignment(&node)
         {
             assignment.proof = self.core.proof(id.incarnation);
-            self.send(ToAgent::Assignment(assignment)).await?;
+            self.send_assignment(assignment).await?;
             self.told.assignment = Some(id);
         }
         let wanted = world.coordinators.contains_key(&node);
@@ -308,6 +312,18 @@ impl Serving {
             self.send(ToAgent::Coordinate(v1::Coordinate { wanted }))
                 .await?;
             self.told.coordinate = Some(wanted);
+        }
+        Ok(())
+    }
+
+    async fn send_assignment(&self, assignment: v1::Assignment) -> Result<(), Status> {
+        if !self.in_parts {
+            return self.send(ToAgent::Assignment(assignment)).await;
+        }
+        let parts = parts::cut(&assignment);
+        drop(assignment);
+        for part in parts {
+            self.send(ToAgent::AssignmentPart(part)).await?;
         }
         Ok(())
     }

@@ -8,7 +8,8 @@ use hamesh_proto::v1::agent_message::Kind;
 use hamesh_proto::v1::coordinator_message::Kind as FromCoordinator;
 use tonic::Code;
 
-use crate::testing::{TestSite, YAML, credentials};
+use super::{PARTS_PROTOCOL, PROTOCOL};
+use crate::testing::{TestAgent, TestSite, YAML, credentials};
 
 #[tokio::test]
 async fn an_agent_is_told_its_own_part_of_the_site() {
@@ -20,7 +21,7 @@ async fn an_agent_is_told_its_own_part_of_the_site() {
     };
     assert_eq!(
         (welcome.coordinator.as_str(), welcome.protocol),
-        ("control-1", 1)
+        ("control-1", PROTOCOL)
     );
     assert_eq!(session.ring().await.version, 1);
     let assignment = session.assignment().await;
@@ -41,6 +42,21 @@ async fn an_agent_is_told_its_own_part_of_the_site() {
             "192.168.56.42:7445"
         ]
     );
+    assert!(session.parts_seen > 0);
+}
+
+#[tokio::test]
+async fn an_agent_of_the_release_before_is_told_its_part_in_one_message() {
+    let site = TestSite::start().await;
+    let agent = site.enrol("node-1").await;
+    let hello = v1::Hello {
+        protocol: PARTS_PROTOCOL - 1,
+        started_unix_ms: 1_000,
+        ..v1::Hello::default()
+    };
+    let mut session = TestAgent::open(site.running.api, &agent, hello).await;
+    assert_eq!(session.assignment().await.node, "node-1");
+    assert_eq!(session.parts_seen, 0);
 }
 
 #[tokio::test]

@@ -10,9 +10,9 @@
 //! on disk until [`hand_over`], so that no kill locks the operators out.
 //!
 //! A site is restored from a backup by the same steps: its CA and `seal.key` come from the backup,
-//! and `restore.json`, with all records under a new incarnation, stands for `bootstrap.json`. When the site is to be
-//! recovered from its agents, `recover.json` stands there, and the coordinator makes
-//! `restore.json` of it when they were heard.
+//! and `restore.json`, with all records under a new incarnation, stands for `bootstrap.json`. When
+//! the site is to be recovered from its agents, `recover.json` stands there, and the coordinator
+//! makes `restore.json` of it when they were heard.
 //!
 //! Absent on purpose: talking to the store. `bootstrap.json` carries the desired state of
 //! generation 1 and the first operator's record, and the coordinator's first start puts both into

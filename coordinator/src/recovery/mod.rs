@@ -4,10 +4,10 @@
 //! coordctl recover: files as after `restore`, and recover.json
 //!   |
 //!   v          each agent dials, as always; is asked for all that it holds; is told nothing else
-//! recovering ----------------------------------------------------------------+
-//!   | coordctl recover finish: restore.json, in one piece                    | killed: dials again,
-//!   v                                                                        | told again
-//! as after a restore: the records into the store, then it leads  <-----------+
+//! recovering --------------------------------------------------------------+
+//!   | coordctl recover finish: restore.json, in one piece                  | killed: dials again,
+//!   v                                                                      | told again
+//! as after a restore: the records into the store, then it leads  <---------+
 //! ```
 //! Guarantees: of the backup the CA and what stands beside it are believed, and of its records only
 //! what agents cannot know; nothing is granted and nothing is assigned before it is finished;

@@ -3,6 +3,7 @@
 //! The truth is until when each node is entitled to hold by what leaders answered, what the store
 //! has, which group every member has on its disk, and until when each peer is bound by a consent.
 
+mod evicting;
 mod inputs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -215,42 +216,6 @@ impl Run {
             self.handle(Event::Tick)?;
         }
         Ok(())
-    }
-
-    fn evicting(&mut self, input: &Input) -> Result<()> {
-        match input {
-            Input::Evict(wanted) => {
-                let mut out = Vec::new();
-                self.grantor.evict(*wanted, at(self.now), &mut out);
-                self.carry_out(None, out)
-            }
-            Input::Consent { peer, back } => {
-                let place = self.consent_asks.len().checked_sub(back + 1);
-                let Some((ask, _)) = place.map(|place| &self.consent_asks[place]) else {
-                    return Ok(());
-                };
-                let consent = Consent {
-                    from: NodeName::new(NODES[*peer]),
-                    epoch: ask.epoch,
-                    number: ask.number,
-                    ruling: Ok(ask.ttl),
-                };
-                let until = bound(at(self.now), ask.ttl);
-                self.bound_peers.insert(*peer, until);
-                self.consents.push(consent.clone());
-                self.handle(Event::FromMember(ToCoordinator::Consent(consent)))
-            }
-            Input::ConsentAgain(back) => {
-                let place = self.consents.len().checked_sub(back + 1);
-                match place.map(|place| self.consents[place].clone()) {
-                    Some(consent) => {
-                        self.handle(Event::FromMember(ToCoordinator::Consent(consent)))
-                    }
-                    None => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
     }
 
     /// A give-back that was under way: whatever it names, its node held it no more since then.

@@ -278,22 +278,21 @@ impl World {
 
     fn ask_store(&mut self, who: usize, asked: u64, op: Op) {
         let coordinator = &self.coordinators[who];
-        let run = coordinator.run;
+        let (run, home) = (coordinator.run, coordinator.home);
         if coordinator.line != Line::Mute {
             // A request may be on its way for longer than a leadership.
             let slow = self.stalls && self.now < super::world::STORM && self.rng.u32(0..50) == 0;
             let most = if slow { 3000 } else { 20 };
             let delay = self.rng.u64(1..most) * MS;
-            self.at(self.now + delay, What::Store(who, run, asked, op));
+            self.at(self.now + delay, What::Store(who, run, asked, home, op));
         }
     }
 
     /// A request reaches the store, which answers when its disk lets it.
-    pub(super) fn store(&mut self, who: usize, run: u64, asked: u64, op: Op) {
-        let home = self.coordinators[who].home;
+    pub(super) fn store(&mut self, who: usize, run: u64, asked: u64, home: usize, op: Op) {
         if self.stores[home].stalled_until > self.now {
             let later = self.stores[home].stalled_until + self.rng.u64(1..50) * MS;
-            self.at(later, What::Store(who, run, asked, op));
+            self.at(later, What::Store(who, run, asked, home, op));
             return;
         }
         let reply = self.stores[home].serve(op);

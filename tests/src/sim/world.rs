@@ -40,8 +40,8 @@ pub enum What {
     Again(usize, u64),
     /// A grantor's timer.
     Wake(usize, usize, u64),
-    /// A request reaches the store: coordinator, run, number.
-    Store(usize, u64, u64, Op),
+    /// A request reaches a store: coordinator, run, number, which.
+    Store(usize, u64, u64, usize, Op),
     /// The store's answer reaches the coordinator.
     Reply(usize, u64, u64, Reply),
     /// A stopped agent or coordinator starts.
@@ -212,7 +212,9 @@ impl World {
                 self.out_of_patience(coordinator, run, asked);
             }
             What::Again(coordinator, run) => self.write_again(coordinator, run),
-            What::Store(coordinator, run, asked, op) => self.store(coordinator, run, asked, op),
+            What::Store(coordinator, run, asked, home, op) => {
+                self.store(coordinator, run, asked, home, op);
+            }
             What::Reply(coordinator, run, asked, reply) => {
                 self.replied(coordinator, run, asked, reply);
             }

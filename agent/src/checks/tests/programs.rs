@@ -90,7 +90,8 @@ async fn one_that_hangs_is_killed_with_its_children_at_its_timeout() {
 #[tokio::test]
 async fn one_that_floods_is_killed() {
     let why = fails("while :; do echo 0123456789012345678901234567890123456789; done").await;
-    let told = format!("printed more than {MOST_OUTPUT} bytes, was killed: 0123");
+    // The last line may have been cut anywhere.
+    let told = format!("printed more than {MOST_OUTPUT} bytes, was killed: 0");
     assert!(why.starts_with(&told) && why.len() < 400, "{why}");
 }
 

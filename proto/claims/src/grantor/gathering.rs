@@ -86,7 +86,7 @@ impl Grantor {
     }
 
     /// Ends the gathering once nobody is awaited. How long leases of before were the backup cannot
-    /// know; none is longer than the longest promise. A later leader is to wait as long as this one.
+    /// know; none is longer than the longest promise. A later leader is to wait as long as this.
     pub(super) fn settle_gathering(&mut self) {
         if self.record.gathering.is_some() && self.gathered_not_yet().is_empty() {
             self.intent.gathering = None;
