@@ -137,8 +137,8 @@ impl OperatorsService {
     }
 }
 
-/// The operator whom the connection's certificate names.
-fn operator<T>(core: &Core, request: &Request<T>) -> Result<(OperatorName, PeerIdentity), Status> {
+/// The operator whom the connection's certificate names, of whatever site.
+pub(crate) fn named<T>(request: &Request<T>) -> Result<(OperatorName, PeerIdentity), Status> {
     let peer = tls::peer(request)
         .ok_or_else(|| Status::unauthenticated("show an operator's certificate"))?;
     let Principal::Operator(name) = peer.id.principal.clone() else {
@@ -147,6 +147,12 @@ fn operator<T>(core: &Core, request: &Request<T>) -> Result<(OperatorName, PeerI
             peer.id
         )));
     };
+    Ok((name, peer))
+}
+
+/// The operator of this site whom the connection's certificate names.
+fn operator<T>(core: &Core, request: &Request<T>) -> Result<(OperatorName, PeerIdentity), Status> {
+    let (name, peer) = named(request)?;
     if peer.id.site != core.site {
         return Err(Status::permission_denied(format!(
             "this is the site {}",
@@ -157,7 +163,8 @@ fn operator<T>(core: &Core, request: &Request<T>) -> Result<(OperatorName, PeerI
     Ok((name, peer))
 }
 
-fn shows(record: &OperatorRecord, peer: &PeerIdentity) -> bool {
+/// Whether the certificate is one of the operator's.
+pub(crate) fn shows(record: &OperatorRecord, peer: &PeerIdentity) -> bool {
     let mut known = record.certificates.iter();
     known.any(|known| known.serial == peer.serial)
 }

@@ -10,7 +10,7 @@ mod asked;
 mod audit;
 #[cfg(test)]
 mod audit_tests;
-mod auth;
+pub(crate) mod auth;
 mod backups;
 mod claims;
 mod coordinators;

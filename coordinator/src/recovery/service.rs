@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hamesh_proto::ids::NodeId;
-use hamesh_proto::spiffe::Principal;
-use hamesh_proto::tls;
 use hamesh_proto::v1;
 use tonic::{Request, Response, Status};
 
 use super::Desk;
+use crate::operators::auth::{named, shows};
 use crate::records::OperatorAccess;
 
 /// Answers `Recovery`, and who leads.
@@ -29,21 +28,12 @@ pub fn not_now() -> Status {
 impl RecoveryService {
     /// The SPIFFE path of an operator of the backup, or of the one who recovers.
     fn caller<T>(&self, request: &Request<T>, needed: OperatorAccess) -> Result<String, Status> {
-        let peer = tls::peer(request)
-            .ok_or_else(|| Status::unauthenticated("show an operator's certificate"))?;
-        let Principal::Operator(name) = peer.id.principal.clone() else {
-            return Err(Status::permission_denied(format!(
-                "{} is no operator; only operators may call this",
-                peer.id
-            )));
-        };
+        let (name, peer) = named(request)?;
         let base = &self.0.base;
         let record = base.operators.get(&name).filter(|record| {
-            let mut certificates = record.certificates.iter();
-            let known = certificates.any(|known| known.serial == peer.serial);
             let revoked = base.desired.record.revoked.contains_key(&peer.serial);
             let in_force = peer.not_after_unix_ms >= self.0.clock.unix_ms();
-            peer.id.site == base.site && known && in_force && !revoked
+            peer.id.site == base.site && shows(record, &peer) && in_force && !revoked
         });
         match (record.map(|record| record.access), needed) {
             (None, _) => Err(Status::unauthenticated(format!(

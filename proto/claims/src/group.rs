@@ -139,7 +139,7 @@ pub struct Record {
     pub longest_ttl: Duration,
     /// The worker that was evicted and not readmitted yet.
     pub evicted: Option<NodeName>,
-    /// Set since a restore, until every candidate was heard.
+    /// Set since a restore, until every member was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gathering: Option<Gathering>,
 }
@@ -158,7 +158,7 @@ impl Record {
     }
 
     /// What a site that is restored from a backup begins with: every version of the group that
-    /// members may know is lower than `least`, and all candidates are awaited.
+    /// members may know is lower than `least`, and all of them are awaited.
     #[must_use]
     pub fn restored(mut self, least: GroupVersion) -> Self {
         self.group.version = self.group.version.max(least);

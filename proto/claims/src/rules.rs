@@ -29,7 +29,7 @@ pub enum Rule {
     LongestTtlPersisted,
     /// A longer time-to-live is persisted before it is granted.
     TtlPersistedFirst,
-    /// A restored site grants and extends nothing until every candidate believes no coordinator of
+    /// A restored site grants and extends nothing until every member believes no coordinator of
     /// before.
     RestoredGathersAll,
     /// A member says that it believes no coordinator of before once that is on its disk.
