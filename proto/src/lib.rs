@@ -16,7 +16,7 @@
 //! | [`facts`], [`re_enrol`] | what a node signs: facts about itself, a request after expiry |
 //! | [`metrics_http`] | metrics over mutual TLS, pages on a unix socket |
 //! | [`token`] | the single-use secret that lets a node enrol |
-//! | [`files`], [`pem_text`], [`hex`], [`random`], [`unix_time`] | the small parts underneath |
+//! | [`digest`], [`files`], [`pem_text`], [`hex`], [`random`], [`unix_time`] | the small parts underneath |
 //! | [`ports`] | who listens where |
 //! | [`version`] | versions of the packages: which comes later, which one runs |
 
@@ -47,6 +47,7 @@ pub mod etcd {
 pub mod ca;
 pub mod coordinate;
 pub mod credentials;
+pub mod digest;
 pub mod facts;
 pub mod files;
 pub mod hex;

@@ -8,6 +8,7 @@
 //! | [`site`] | the model of a site, its reading from YAML and its printing |
 //! | [`diagnostic`] | what is wrong with a document: where, what, and the nearest valid name |
 //! | [`plan`] | the steps between the desired site of before and of after |
+//! | [`engine`] | what a node is to have, what it has, and the steps between the two |
 //! | [`edit`] | a changed role put into the document's own text, comments kept |
 //! | [`checks`] | what tells how well a node could serve a virtual address |
 //! | [`duration`] | spans of time as a document writes them |
@@ -17,6 +18,7 @@ pub mod checks;
 pub mod diagnostic;
 pub mod duration;
 pub mod edit;
+pub mod engine;
 pub mod names;
 pub mod plan;
 pub mod role;

@@ -1,0 +1,222 @@
+//! What is left of an interrupted plan is exactly its rest, and a plan says why.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use model::Machine;
+
+mod model;
+
+fn file(path: &str, text: &str) -> Resource {
+    Resource::File(File {
+        path: path.to_owned(),
+        owner: "root".to_owned(),
+        group: "root".to_owned(),
+        mode: 0o644,
+        content: Content::plain(text),
+        validate: Vec::new(),
+    })
+}
+
+fn unit(name: &str, reads: &[&Resource]) -> Resource {
+    Resource::Unit(Unit {
+        name: name.to_owned(),
+        reads: reads.iter().map(|it| it.id()).collect(),
+        reloads: true,
+    })
+}
+
+fn certificate(issue: u64) -> Resource {
+    Resource::Certificate(Certificate {
+        name: "edge".to_owned(),
+        certificate: "/etc/edge.pem".to_owned(),
+        key: "/etc/edge.pem.key".to_owned(),
+        owner: "root".to_owned(),
+        group: "root".to_owned(),
+        dns: BTreeSet::from(["www".to_owned()]),
+        ips: BTreeSet::new(),
+        issue,
+    })
+}
+
+/// One of each kind.
+fn everything(text: &str, issue: u64) -> Desired {
+    let config = file("/etc/web.cfg", text);
+    let certificate = certificate(issue);
+    let web = unit("web.service", &[&config, &certificate]);
+    let resources = vec![
+        Resource::Package(Package {
+            name: "web".to_owned(),
+            version: Some("1.0".to_owned()),
+        }),
+        Resource::Module {
+            name: "nf_conntrack".to_owned(),
+        },
+        Resource::Sysctl {
+            key: "net.ipv4.ip_forward".to_owned(),
+            value: "0".to_owned(),
+        },
+        Resource::Mount(Mount {
+            path: "/srv".to_owned(),
+            source: "/dev/vdb".to_owned(),
+            fstype: "ext4".to_owned(),
+            options: "noatime".to_owned(),
+        }),
+        Resource::User(User {
+            name: "web".to_owned(),
+            home: "/srv".to_owned(),
+            groups: BTreeSet::new(),
+        }),
+        Resource::Directory(Directory {
+            path: "/srv/data".to_owned(),
+            owner: "web".to_owned(),
+            group: "web".to_owned(),
+            mode: 0o700,
+            data: true,
+        }),
+        config,
+        certificate,
+        Resource::Table(Table {
+            family: "inet".to_owned(),
+            name: "wall".to_owned(),
+            rules: format!("table inet wall {{ }} # {text}"),
+            path: "/etc/wall.nft".to_owned(),
+        }),
+        Resource::Command(Command {
+            name: "index".to_owned(),
+            argv: vec!["index".to_owned()],
+            unless: vec!["indexed".to_owned()],
+            undo: Vec::new(),
+        }),
+        web,
+    ];
+    Desired {
+        role: None,
+        resources,
+        gates: vec![Gate {
+            name: "web answers".to_owned(),
+            probe: Probe::Active {
+                unit: "web.service".to_owned(),
+            },
+            within_ms: 1000,
+        }],
+        lifelines: Vec::new(),
+        purge_data: false,
+    }
+}
+
+/// Stops after each step, looks and plans anew, from this state of a machine to what is desired.
+fn every_prefix_leaves_the_rest(machine: &Machine, desired: &Desired) {
+    let whole = machine.plan(desired);
+    for stopped in 0..=whole.steps.len() {
+        let mut machine = machine.clone();
+        for step in &whole.steps[..stopped] {
+            machine.take(step, desired);
+        }
+        let left = machine.plan(desired);
+        let actions = |steps: &[Step]| steps.iter().map(|it| it.action.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            actions(&left.steps),
+            actions(&whole.steps[stopped..]),
+            "after {stopped} steps of {}",
+            whole.steps.len()
+        );
+    }
+}
+
+#[test]
+fn a_plan_interrupted_after_any_step_leaves_exactly_its_rest() {
+    let (old, new) = (everything("old", 1), everything("new", 2));
+    let nothing = Desired::default();
+    let built = Machine::default().with(&old);
+    let mut purged = nothing.clone();
+    purged.purge_data = true;
+    for (machine, desired) in [
+        (&Machine::default(), &old),
+        (&built, &old),
+        (&built, &new),
+        (&built, &nothing),
+        (&built, &purged),
+    ] {
+        every_prefix_leaves_the_rest(machine, desired);
+    }
+}
+
+#[test]
+fn whatever_drifts_is_put_back_step_by_step() {
+    let desired = everything("old", 1);
+    let built = Machine::default().with(&desired);
+    for resource in &desired.resources {
+        let drifted = built.clone().without(&resource.id());
+        let plan = drifted.plan(&desired);
+        assert!(plan.steps.len() >= 2, "{} is not put back", resource.id());
+        every_prefix_leaves_the_rest(&drifted, &desired);
+    }
+    let mut unloaded = built.clone();
+    unloaded.forget_loaded("web.service");
+    let plan = unloaded.plan(&desired);
+    assert_eq!(plan.steps[0].action.verb(), "reload");
+}
+
+#[test]
+fn a_second_plan_of_the_same_is_empty() {
+    let desired = everything("old", 1);
+    let built = Machine::default().with(&desired);
+    assert_eq!(built.plan(&desired), Plan::default());
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_left_alone_and_named() {
+    let desired = everything("old", 1);
+    let mut observed = Machine::default().observe(&desired);
+    let id = ResourceId::file("/etc/web.cfg");
+    let unknown = Seen::Unknown("permission denied".to_owned());
+    observed.seen.insert(id.clone(), unknown);
+    let plan = plan(&desired, &observed, &Owned::default());
+    assert_eq!(plan.unknown, [(id.clone(), "permission denied".to_owned())]);
+    assert!(
+        plan.steps
+            .iter()
+            .all(|step| step.subject() != Some(id.clone()))
+    );
+}
+
+#[test]
+fn data_outlives_its_role_unless_it_is_purged() {
+    let built = Machine::default().with(&everything("old", 1));
+    let data = Some(ResourceId::from_text("directory /srv/data"));
+    let mut nothing = Desired::default();
+    let removes = |plan: Plan| plan.steps.iter().any(|step| step.subject() == data);
+    assert!(!removes(built.plan(&nothing)));
+    nothing.purge_data = true;
+    assert!(removes(built.plan(&nothing)));
+}
+
+#[test]
+fn a_plan_is_told_with_reasons_and_without_secrets() {
+    let mut desired = everything("line 1\nline 2\n", 1);
+    let built = Machine::default().with(&desired);
+    let Resource::File(config) = &mut desired.resources[6] else {
+        panic!("the file has moved");
+    };
+    config.content = Content::plain("line 1\nline two\n");
+    let plan = built.plan(&desired);
+    let told: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "write file /etc/web.cfg: differs in content",
+            "reload unit web.service: to read file /etc/web.cfg",
+            "prove: web answers",
+        ]
+    );
+    assert_eq!(plan.steps[0].change, ["  line 1", "- line 2", "+ line two"]);
+
+    let Resource::File(config) = &mut desired.resources[6] else {
+        panic!("the file has moved");
+    };
+    config.content = Content::secret("password");
+    let plan = built.plan(&desired);
+    assert_eq!(plan.steps[0].change, [""; 0]);
+    assert!(!format!("{plan:?}").contains("password"));
+}
