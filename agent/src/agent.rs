@@ -6,6 +6,7 @@
 //!               +----------- facts -------------->+--> held --> gossip, publish
 //! held, session, peers, checks --> claims (a thread of their own) --> kernel, publish
 //! held --> checks
+//! session <--> apply link <--> the process that applies roles
 //! renewal --> live credentials (TLS, signatures)
 //! ```
 
@@ -46,6 +47,7 @@ use crate::state::{StateDir, StateLock};
 use crate::status::Sources;
 use crate::upgrade::Upgrades;
 use crate::version;
+use crate::{apply, apply_link};
 
 mod start_error;
 
@@ -252,6 +254,8 @@ impl Parts {
         };
         tasks.spawn(publisher.run());
         tasks.spawn(self.gossip(signed, peers_tx, offset_tx).run());
+        let (link, roles, heard) = apply_link::link(apply::socket::usual());
+        tasks.spawn(link.run());
         let talker = Session {
             credentials: self.credentials.clone(),
             held: self.held.clone(),
@@ -263,6 +267,8 @@ impl Parts {
             lease_keys: keys_tx,
             outcome: self.upgrades.outcome(),
             upgrades: self.upgrades.clone(),
+            roles,
+            heard,
             renewed,
             state: session_tx,
             metrics: metrics(),

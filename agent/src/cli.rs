@@ -71,6 +71,8 @@ pub enum Command {
     /// Install the version of hamesh that the coordinator ordered (what hamesh-upgrade.service
     /// does, as root)
     Upgrade,
+    /// Keep this machine as its role asks (what hamesh-apply.service does, as root)
+    Apply,
     /// Write man pages or shell completions
     #[command(hide = true)]
     Generate(Generate),

@@ -12,6 +12,7 @@ use hamesh_proto::unix_time::unix_ms;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::Agent;
+use crate::apply;
 use crate::claims::by_hand;
 use crate::claims::run_dir::RunDir;
 use crate::cli::{
@@ -46,6 +47,7 @@ pub async fn carry_out(cli: Cli) -> anyhow::Result<()> {
         Command::Fence(fence) => keep_fence(&places, fence.action),
         Command::BreakGlass(wanted) => break_glass(&places, &wanted.action),
         Command::Upgrade => upgrade(&places),
+        Command::Apply => apply::run(&places.state_dir).await,
         Command::Generate(generate) => write_generated(&generate),
     }
 }

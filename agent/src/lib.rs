@@ -12,6 +12,7 @@
 //! | [`claims`] | holds addresses under leases, by a thread of its own |
 //! | [`observe`], [`publish`] | what the node sees of itself, and says |
 //! | [`http`], [`metrics`], [`status`] | what others can ask |
+//! | [`apply`], [`apply_link`] | what applies roles, a process of its own; the way to it |
 //! | [`upgrade`] | upgrades of hamesh's own packages, as the coordinator orders them |
 //! | [`backoff`], [`notify`], [`stopping`] | pauses between attempts; systemd |
 //!
@@ -19,6 +20,8 @@
 //! answers without one.
 
 pub mod agent;
+pub mod apply;
+pub mod apply_link;
 pub mod assignment;
 pub mod backoff;
 pub mod checks;

@@ -28,11 +28,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if matches!(cli.command, Command::Run(_)) {
-        logging::init(
-            "hamesh-agent",
-            &[("NODE", &own_name(&cli.places.state_dir))],
-        )?;
+    let logs = match &cli.command {
+        Command::Run(_) => Some("hamesh-agent"),
+        Command::Apply => Some("hamesh-apply"),
+        _ => None,
+    };
+    if let Some(name) = logs {
+        logging::init(name, &[("NODE", &own_name(&cli.places.state_dir))])?;
     }
     // One thread is plenty for what an agent does, and costs the least memory and wake-ups.
     tokio::runtime::Builder::new_current_thread()

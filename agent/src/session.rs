@@ -23,7 +23,6 @@ use std::time::Duration;
 use hamesh_proto::credentials::LiveCredentials;
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::leader::Elsewhere;
-use hamesh_proto::parts::Assembly;
 use hamesh_proto::tls::{ConnectError, Expect, channel};
 use hamesh_proto::v1::agent_message::Kind;
 use hamesh_proto::v1::agents_client::AgentsClient;
@@ -32,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::apply_link::{Heard, Roles};
 use crate::assignment::Coordinator;
 use crate::backoff::Backoff;
 use crate::gossip::PeersView;
@@ -40,13 +40,15 @@ use crate::metrics::Metrics;
 use crate::upgrade::Upgrades;
 
 pub mod lookout;
+mod take;
 mod teller;
 
 use lookout::{Leadership, Lookout};
+use take::Assemblies;
 use teller::Teller;
 
 /// The version of the stream's rules that this agent keeps to.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The first pause between two attempts.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -95,6 +97,10 @@ pub struct Session {
     pub upgrades: Upgrades,
     /// What became of the newest one.
     pub outcome: watch::Receiver<Option<v1::UpgradeOutcome>>,
+    /// Takes what the node is to have on it.
+    pub roles: Roles,
+    /// How it is with that.
+    pub heard: Heard,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// Where the session's state is published.
@@ -254,10 +260,11 @@ impl Session {
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let another = self.lookout.clone().another(leader.clone());
         tokio::pin!(another);
-        let (mut teller, mut parts) = (Teller::default(), Assembly::default());
+        let (mut teller, mut parts) = (Teller::default(), Assemblies::default());
         self.facts.mark_changed();
         self.peers.mark_changed();
         self.outcome.mark_changed();
+        self.heard.report.mark_changed();
         loop {
             tokio::select! {
                 message = inbox.message() => {
@@ -284,6 +291,15 @@ impl Session {
                         send(outbox, Kind::Upgrade(outcome)).await?;
                     }
                 }
+                Ok(()) = self.heard.report.changed() => {
+                    let report = self.heard.report.borrow_and_update().clone();
+                    if let Some(report) = report {
+                        send(outbox, Kind::Role(report)).await?;
+                    }
+                }
+                Some(plan) = self.heard.plans.recv() => {
+                    send(outbox, Kind::RolePlan(plan)).await?;
+                }
                 Ok(()) = self.renewed.changed() => return Err(End::Renewed),
                 leader = &mut another => return Err(End::Found(leader)),
                 _ = retry.tick() => {
@@ -292,59 +308,6 @@ impl Session {
                     }
                 }
             }
-        }
-    }
-
-    async fn take(
-        &self,
-        outbox: &mpsc::Sender<v1::AgentMessage>,
-        parts: &mut Assembly,
-        message: v1::CoordinatorMessage,
-    ) -> Result<(), End> {
-        match message.kind {
-            Some(coordinator_message::Kind::AssignmentPart(part)) => {
-                let whole = parts.take(&part);
-                match whole.map_err(|why| End::Broken(why.to_string()))? {
-                    Some(assignment) => {
-                        let ack = self.held.take_assignment(assignment).await;
-                        send(outbox, Kind::AssignmentAck(ack)).await
-                    }
-                    None => Ok(()),
-                }
-            }
-            Some(coordinator_message::Kind::Assignment(assignment)) => {
-                let ack = self.held.take_assignment(assignment).await;
-                send(outbox, Kind::AssignmentAck(ack)).await
-            }
-            Some(coordinator_message::Kind::KeyRing(ring)) => {
-                match self.held.take_ring(ring).await {
-                    Some(ack) => send(outbox, Kind::KeyRingAck(ack)).await,
-                    None => Ok(()),
-                }
-            }
-            Some(coordinator_message::Kind::LeaseKeys(keys)) => {
-                self.lease_keys.send_replace(Some(keys));
-                Ok(())
-            }
-            Some(coordinator_message::Kind::Coordinate(told)) => {
-                self.held.coordinate(told.wanted).await;
-                Ok(())
-            }
-            Some(coordinator_message::Kind::Upgrade(order)) => {
-                match self.upgrades.take(order).await {
-                    Some(refused) => send(outbox, Kind::Upgrade(refused)).await,
-                    None => Ok(()),
-                }
-            }
-            Some(coordinator_message::Kind::Recover(asked)) => match self.held.tell(&asked).await {
-                Ok(holdings) => send(outbox, Kind::Holdings(holdings)).await,
-                Err(why) => {
-                    tracing::warn!(%why, "a coordinator is told nothing: {why}");
-                    Ok(())
-                }
-            },
-            // A second welcome says nothing new; an unknown arm is of a later version.
-            Some(coordinator_message::Kind::Welcome(_)) | None => Ok(()),
         }
     }
 

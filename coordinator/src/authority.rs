@@ -10,8 +10,13 @@ use hamesh_proto::ids::{NodeId, OperatorName};
 use hamesh_proto::spiffe::{Principal, SpiffeId};
 use hamesh_proto::v1;
 use hamesh_roles::Site;
+use hamesh_roles::engine::Certificate;
 
 use crate::records::CertificateRecord;
+
+/// How long a service's certificate is valid. Its node renews it when a third of that is left: a
+/// site that is without coordinators for ten days goes on.
+const SERVICE_VALID: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The site's CA, and how it is used.
 pub struct Authority {
@@ -105,6 +110,24 @@ impl Authority {
     ) -> Result<Issued, IssueError> {
         let principal = Principal::Operator(name.clone());
         self.issue(site, principal, Vec::new(), OPERATOR_VALID, csr_der, now)
+    }
+
+    /// A certificate for a service of a node. It names no identity of the site: nobody is let in
+    /// as an agent, coordinator or operator by it.
+    pub fn service(
+        &self,
+        node: &NodeId,
+        wanted: &Certificate,
+        csr_der: &[u8],
+        now: SystemTime,
+    ) -> Result<Issued, IssueError> {
+        let profile = Profile {
+            subject: Subject::CommonName(format!("{} on {node}", wanted.name)),
+            dns: wanted.dns.iter().cloned().collect(),
+            ips: wanted.ips.iter().copied().collect(),
+            valid: SERVICE_VALID,
+        };
+        self.ca.issue(csr_der, &profile, now)
     }
 
     /// What travels to the holder.

@@ -22,6 +22,7 @@ use crate::leadership::{Leadership, Standing};
 use crate::ledger::{Change, Ledger};
 use crate::liveness::Verdict;
 use crate::metrics::Metrics;
+use crate::roles::Roles;
 use crate::rotation::Progress;
 use crate::sessions::Sessions;
 use crate::store::Membership;
@@ -51,6 +52,7 @@ pub struct Core {
     pub sessions: Sessions,
     pub claims: Claims,
     pub upgrades: Upgrades,
+    pub roles: Roles,
     pub world: watch::Sender<Arc<World>>,
     pub verdicts: watch::Sender<Arc<BTreeMap<NodeId, Verdict>>>,
     pub rotation: watch::Sender<Progress>,

@@ -48,6 +48,7 @@ pub mod outdated;
 pub mod records;
 pub mod recovery;
 mod refusal;
+pub mod roles;
 pub mod rotation;
 pub mod server;
 pub mod sessions;

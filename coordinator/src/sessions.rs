@@ -168,6 +168,11 @@ impl Sessions {
         self.shared.starts.subscribe()
     }
 
+    /// Whether a node has a session now.
+    pub fn is_live(&self, node: &NodeId) -> bool {
+        self.shared.locked(|state| state.live.contains_key(node))
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         self.shared.locked(|state| state.live.len())

@@ -23,7 +23,7 @@ use crate::desired::{Desired, InvalidSite};
 use crate::ledger::{Ledger, ReadError};
 use crate::records::{
     ClaimWishesRecord, CoordinatorRecord, DecodeError, DesiredRecord, GossipRecord, NodeRecord,
-    decode, keys,
+    RolesRecord, SecretRecord, decode, keys,
 };
 use crate::store::{Revision, Span, Store, StoreError, WatchError};
 
@@ -41,6 +41,10 @@ pub struct World {
     pub coordinators: BTreeMap<NodeId, CoordinatorRecord>,
     /// What operators want of the claims.
     pub claim_wishes: ClaimWishesRecord,
+    /// What operators want of the roles.
+    pub roles: RolesRecord,
+    /// What the roles need, sealed.
+    pub secrets: BTreeMap<String, SecretRecord>,
     /// The gossip keys' rotation.
     pub gossip: GossipRecord,
     /// The gossip keys.
@@ -103,11 +107,18 @@ impl World {
         let mut nodes = BTreeMap::new();
         let mut coordinators = BTreeMap::new();
         let mut claim_wishes = ClaimWishesRecord::default();
+        let mut roles = RolesRecord::default();
+        let mut secrets = BTreeMap::new();
         for entry in &listing.entries {
             match entry.key.as_str() {
                 keys::DESIRED => desired = Some(decode(&entry.key, &entry.value)?),
                 keys::GOSSIP => gossip = Some(decode(&entry.key, &entry.value)?),
                 keys::CLAIM_WISHES => claim_wishes = decode(&entry.key, &entry.value)?,
+                keys::ROLES => roles = decode(&entry.key, &entry.value)?,
+                key if key.starts_with(keys::SECRETS) => {
+                    let name = keys::name(keys::SECRETS, key).to_owned();
+                    secrets.insert(name, decode(key, &entry.value)?);
+                }
                 key if key.starts_with(keys::NODES) => {
                     nodes.insert(named(keys::NODES, key)?, decode(key, &entry.value)?);
                 }
@@ -131,6 +142,8 @@ impl World {
             nodes,
             coordinators,
             claim_wishes,
+            roles,
+            secrets,
             gossip,
             ring,
             revision: listing.revision,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use hamesh_proto::ports;
+use hamesh_roles::Site;
 use serde_json::Value;
 
 use crate::engine::console;
@@ -19,6 +20,7 @@ use crate::names;
 use crate::parallel;
 use crate::pool::OwnPackage;
 use crate::progress::Step;
+use crate::serve;
 use crate::tool::quote;
 use crate::topology::Node;
 
@@ -36,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// Installs hamesh, sets the site up, enrols every node, waits until all are alive, and shows the
 /// status.
-pub fn deploy(lab: &Lab, own: &[OwnPackage]) -> Result<()> {
+pub fn deploy(lab: &Lab, site: &Site, own: &[OwnPackage]) -> Result<()> {
     let nodes = &lab.topology.nodes;
     let first = lab
         .topology
@@ -68,6 +70,7 @@ pub fn deploy(lab: &Lab, own: &[OwnPackage]) -> Result<()> {
     let step = Step::begin("Wait until all know each other", None);
     wait_alive(lab, coordinator)?;
     step.finish(&format!("{} alive", nodes.len()));
+    serve::serve(lab, coordinator, site)?;
     let terminal = std::io::stdout().is_terminal();
     Entry::node(
         lab,
@@ -212,7 +215,8 @@ fn succeeds(lab: &Lab, node: &Node, script: &str) -> Result<bool> {
     Ok(status.success())
 }
 
-fn shell(lab: &Lab, node: &Node, script: &str) -> Result<String> {
+/// Runs a script on a node that must succeed.
+pub fn shell(lab: &Lab, node: &Node, script: &str) -> Result<String> {
     let output = entry(lab, node, script)?.output()?;
     if !output.status.success() {
         // Never the script itself: it may hold a token.

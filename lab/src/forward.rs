@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sched::{CloneFlags, setns};
+use nix::unistd::Pid;
 
 use crate::cli::Forward;
 use crate::lab::Lab;
@@ -61,6 +62,22 @@ pub fn start(lab: &Lab, forward: Forward) -> Result<()> {
         "the relay did not start: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     )
+}
+
+/// The same, unless the port leads there already.
+pub fn ensure(lab: &Lab, forward: Forward) -> Result<()> {
+    let group = names::forward_group(forward.port);
+    let leads_there = |pid: &Pid| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let wanted = forward.to_string();
+        words
+            .split(|byte| *byte == 0)
+            .any(|word| word == wanted.as_bytes())
+    };
+    match lab.cgroups.processes(&group).iter().any(leads_there) {
+        true => Ok(()),
+        false => start(lab, forward),
+    }
 }
 
 /// Ends a relay.

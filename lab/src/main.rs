@@ -48,6 +48,7 @@ mod progress;
 mod qmp;
 mod recipe;
 mod run_node;
+mod serve;
 mod tool;
 mod topology;
 mod trouble;

@@ -16,11 +16,13 @@ use crate::names::{self, CACHE};
 use crate::tool::Tool;
 
 /// Debian packages that nodes install beyond what hamesh's own depend on. The one list of them.
-/// serf and keepalived are the rivals of the benches.
-const SERVICES: [&str; 6] = [
+/// serf and keepalived are the rivals of the benches; nginx stands in for what Kubernetes will
+/// serve.
+const SERVICES: [&str; 7] = [
     "etcd-server",
     "haproxy",
     "keepalived",
+    "nginx-light",
     "prometheus",
     "prometheus-node-exporter",
     "serf",

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use hamesh_roles::Engine;
+use hamesh_roles::{Engine, Site};
 
 use crate::host;
 use crate::image;
@@ -57,7 +57,8 @@ pub fn up(request: &Request<'_>) -> Result<()> {
     if request.bare {
         Ok(())
     } else {
-        crate::deploy::deploy(&lab, &own)
+        let site = Site::parse(&text).map_err(|_| anyhow::anyhow!("the site changed meanwhile"))?;
+        crate::deploy::deploy(&lab, &site, &own)
     }
 }
 

@@ -10,13 +10,15 @@
 //! | [`coordinate`] | the note that makes a machine a coordinator |
 //! | [`credentials`] | who a process is: key, certificate and trusted CAs, renewed in flight |
 //! | [`tls`] | connections: listeners, channels, who is on the other side |
+//! | [`server_pem`] | a server's certificate as an operator gives it |
 //! | [`seal`] | gossip datagrams and secrets at rest, sealed |
 //! | [`leader`] | how a coordinator that does not lead says where the leader is |
 //! | [`leases`] | lease datagrams: their content and their seal |
 //! | [`facts`], [`re_enrol`] | what a node signs: facts about itself, a request after expiry |
 //! | [`metrics_http`] | metrics over mutual TLS, pages on a unix socket |
 //! | [`token`] | the single-use secret that lets a node enrol |
-//! | [`digest`], [`files`], [`pem_text`], [`hex`], [`random`], [`unix_time`] | the small parts underneath |
+//! | [`digest`], [`hex`], [`pem_text`] | texts of bytes |
+//! | [`files`], [`random`], [`unix_time`] | the small parts underneath |
 //! | [`ports`] | who listens where |
 //! | [`version`] | versions of the packages: which comes later, which one runs |
 
@@ -65,6 +67,7 @@ pub mod ports;
 pub mod random;
 pub mod re_enrol;
 pub mod seal;
+pub mod server_pem;
 pub mod spiffe;
 pub mod tls;
 pub mod token;

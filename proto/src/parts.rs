@@ -7,61 +7,78 @@
 //! lives. A coordinator has a stream with each agent, and tells each of all the others: whole, a
 //! thousand assignments of a thousand members would keep a hundred megabytes of nothing.
 
-use prost::Message as _;
+use std::marker::PhantomData;
+
+use prost::Message;
 
 use crate::v1;
 
 /// The length of one part: many of them wait together for an agent that is slow to read.
 pub const PART_BYTES: usize = 2 * 1024;
-/// The longest assignment, the same as the longest message.
+/// The longest whole, the same as the longest message.
 pub const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why parts do not come together.
 #[derive(Debug, thiserror::Error)]
 pub enum PartsError {
     /// Longer than [`MOST_BYTES`].
-    #[error("an assignment in parts is longer than {MOST_BYTES} bytes")]
+    #[error("what comes in parts is longer than {MOST_BYTES} bytes")]
     Long,
     /// Not what was cut.
-    #[error("the parts are no assignment: {0}")]
+    #[error("the parts are not what was cut: {0}")]
     Form(#[from] prost::DecodeError),
 }
 
 /// An assignment in parts, to be sent one after the other with no other assignment between them.
 pub fn cut(assignment: &v1::Assignment) -> impl Iterator<Item = v1::AssignmentPart> + use<> {
-    let whole = assignment.encode_to_vec();
+    pieces(assignment).map(|(content, last)| v1::AssignmentPart { content, last })
+}
+
+/// A role's order in parts, likewise.
+pub fn cut_role(order: &v1::RoleOrder) -> impl Iterator<Item = v1::RolePart> + use<> {
+    pieces(order).map(|(content, last)| v1::RolePart { content, last })
+}
+
+fn pieces<T: Message>(whole: &T) -> impl Iterator<Item = (Vec<u8>, bool)> + use<T> {
+    let whole = whole.encode_to_vec();
     let count = whole.len().div_ceil(PART_BYTES).max(1);
     (0..count).map(move |n| {
         let end = whole.len().min((n + 1) * PART_BYTES);
-        v1::AssignmentPart {
-            content: whole[n * PART_BYTES..end].to_vec(),
-            last: n + 1 == count,
-        }
+        (whole[n * PART_BYTES..end].to_vec(), n + 1 == count)
     })
 }
 
 /// The parts that came so far.
-#[derive(Debug, Default)]
-pub struct Assembly(Vec<u8>);
+#[derive(Debug)]
+pub struct Assembly<T> {
+    bytes: Vec<u8>,
+    whole: PhantomData<fn() -> T>,
+}
 
-impl Assembly {
-    /// Takes the next part; gives the assignment with the last one.
+impl<T> Default for Assembly<T> {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            whole: PhantomData,
+        }
+    }
+}
+
+impl<T: Message + Default> Assembly<T> {
+    /// Takes the content of the next part, and whether it is the last; gives the whole with that.
     ///
     /// # Errors
     /// [`PartsError`]: the stream is of no use any more.
-    pub fn take(
-        &mut self,
-        part: &v1::AssignmentPart,
-    ) -> Result<Option<v1::Assignment>, PartsError> {
-        if self.0.len().saturating_add(part.content.len()) > MOST_BYTES {
+    pub fn take(&mut self, content: &[u8], last: bool) -> Result<Option<T>, PartsError> {
+        if self.bytes.len().saturating_add(content.len()) > MOST_BYTES {
             return Err(PartsError::Long);
         }
-        self.0.extend_from_slice(&part.content);
-        if !part.last {
+        self.bytes.extend_from_slice(content);
+        if !last {
             return Ok(None);
         }
-        let whole = std::mem::take(&mut self.0);
-        Ok(Some(v1::Assignment::decode(whole.as_slice())?))
+        let whole = std::mem::take(&mut self.bytes);
+        Ok(Some(T::decode(whole.as_slice())?))
     }
 }
 
@@ -90,13 +107,14 @@ mod tests {
         fn invariant_what_is_cut_comes_together_as_it_was_again_and_again(
             sizes in proptest::collection::vec(0_usize..300, 1..4)
         ) {
-            let mut assembly = Assembly::default();
+            let mut assembly = Assembly::<v1::Assignment>::default();
             for size in sizes {
                 let whole = assignment(size);
                 let mut found = Vec::new();
                 for part in cut(&whole) {
                     prop_assert!(part.content.len() <= PART_BYTES);
-                    found.extend(assembly.take(&part).expect("a part of an assignment"));
+                    let taken = assembly.take(&part.content, part.last);
+                    found.extend(taken.expect("a part of an assignment"));
                 }
                 prop_assert_eq!(found, [whole]);
             }
@@ -111,22 +129,28 @@ mod tests {
 
     #[test]
     fn more_than_any_assignment_is_refused() {
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembly::<v1::Assignment>::default();
         let part = v1::AssignmentPart {
             content: vec![0; MOST_BYTES],
             last: false,
         };
-        assert!(matches!(assembly.take(&part), Ok(None)));
-        assert!(matches!(assembly.take(&part), Err(PartsError::Long)));
+        assert!(matches!(assembly.take(&part.content, part.last), Ok(None)));
+        assert!(matches!(
+            assembly.take(&part.content, part.last),
+            Err(PartsError::Long)
+        ));
     }
 
     #[test]
     fn parts_of_something_else_are_refused() {
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembly::<v1::Assignment>::default();
         let part = v1::AssignmentPart {
             content: vec![0xff; 10],
             last: true,
         };
-        assert!(matches!(assembly.take(&part), Err(PartsError::Form(_))));
+        assert!(matches!(
+            assembly.take(&part.content, part.last),
+            Err(PartsError::Form(_))
+        ));
     }
 }

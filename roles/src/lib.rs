@@ -9,10 +9,12 @@
 //! | [`diagnostic`] | what is wrong with a document: where, what, and the nearest valid name |
 //! | [`plan`] | the steps between the desired site of before and of after |
 //! | [`engine`] | what a node is to have, what it has, and the steps between the two |
+//! | [`render`] | what a role makes of a node: its packages, files, firewall and units |
 //! | [`edit`] | a changed role put into the document's own text, comments kept |
 //! | [`checks`] | what tells how well a node could serve a virtual address |
 //! | [`duration`] | spans of time as a document writes them |
 //! | [`role`], [`names`] | the roles, and the names of networks and virtual addresses |
+//! | [`words`] | texts that are written into other programs' files |
 
 pub mod checks;
 pub mod diagnostic;
@@ -21,8 +23,10 @@ pub mod edit;
 pub mod engine;
 pub mod names;
 pub mod plan;
+pub mod render;
 pub mod role;
 pub mod site;
+pub mod words;
 mod yaml;
 
 pub use checks::{Check, CheckKind};
@@ -30,4 +34,4 @@ pub use diagnostic::{Diagnostic, Position};
 pub use edit::with_role;
 pub use names::{NetworkName, VipName};
 pub use role::Role;
-pub use site::{Candidates, Engine, Examined, LabOptions, Network, Node, Site, Vip};
+pub use site::{Candidates, Engine, Examined, LabOptions, Mode, Network, Node, Site, Vip};

@@ -15,7 +15,9 @@ use crate::checks::Check;
 use crate::duration;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
-use crate::site::{Backups, Engine, LabOptions, Network, Node, Site, Vip};
+use crate::site::{Backups, Engine, LabOptions, Mode, Network, Node, Site, Vip};
+
+mod proxies;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +155,12 @@ fn site_steps(old: Option<&Site>, new: &Site) -> Vec<Step> {
                 site.management_network.to_string().into(),
             ),
             ("backups", show_backups(site.backups.as_ref()).into()),
+            ("edge proxy", proxies::edge(site.edge_proxy.as_ref())),
+            (
+                "internal proxy",
+                proxies::internal(site.internal_proxy.as_ref()),
+            ),
+            ("packages", proxies::packages(site)),
         ]
     };
     let after = show(new);
@@ -331,6 +339,7 @@ fn show_node(
     Node {
         role,
         addresses,
+        mode,
         lab: LabOptions { engine, memory_mib },
     }: &Node,
 ) -> Vec<Part> {
@@ -341,6 +350,10 @@ fn show_node(
         Engine::Nspawn => DEFAULT,
         Engine::Uml | Engine::Qemu => engine.name(),
     };
+    let mode = match mode {
+        Mode::Apply => DEFAULT,
+        Mode::Observe => mode.name(),
+    };
     let memory = memory_mib.map(|mib| format!("{mib} MiB"));
     vec![
         ("role", role.map_or(NONE, Role::name).to_owned().into()),
@@ -348,6 +361,7 @@ fn show_node(
             "addresses",
             addresses.collect::<Vec<_>>().join(" and ").into(),
         ),
+        ("mode", mode.to_owned().into()),
         ("lab engine", engine.to_owned().into()),
         (
             "lab memory",

@@ -21,19 +21,25 @@ use crate::checks::Check;
 use crate::diagnostic::Diagnostic;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
+use crate::words::{PackageName, PackageVersion};
 
 mod candidates;
 mod check;
+mod check_proxies;
 mod print;
+mod print_proxies;
+mod proxies;
 mod read;
 mod read_backups;
 mod read_checks;
+mod read_proxies;
 mod report;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use candidates::Candidates;
+pub use proxies::{CertificateSource, EdgeProxy, InternalProxy, RateLimit, WebBackends};
 
 /// A whole site, as its operators want it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +58,12 @@ pub struct Site {
     pub nodes: BTreeMap<NodeId, Node>,
     /// The backups that coordinators make by themselves.
     pub backups: Option<Backups>,
+    /// What edge proxies do; `None`: hamesh leaves nodes of that role alone.
+    pub edge_proxy: Option<EdgeProxy>,
+    /// What internal proxies do; `None`: hamesh leaves nodes of that role alone.
+    pub internal_proxy: Option<InternalProxy>,
+    /// The packages that are kept at one version.
+    pub packages: BTreeMap<PackageName, PackageVersion>,
 }
 
 /// Backups that a coordinator makes by itself.
@@ -126,8 +138,39 @@ pub struct Node {
     pub role: Option<Role>,
     /// Its address in each network it is on.
     pub addresses: BTreeMap<NetworkName, IpAddr>,
+    /// Whether hamesh changes it.
+    pub mode: Mode,
     /// How the lab runs it. A real site ignores this.
     pub lab: LabOptions,
+}
+
+/// Whether hamesh changes a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is made as desired, and kept so.
+    #[default]
+    Apply,
+    /// What it differs in is told, and left as it is.
+    Observe,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Mode; 2] = [Mode::Apply, Mode::Observe];
+
+    /// The name in `site.yaml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mode::Apply => "apply",
+            Mode::Observe => "observe",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// How the lab runs a node.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use hamesh_roles::{Role, Site, plan, with_role};
 
 const THIRTEEN: &str = include_str!("../../sites/thirteen.yaml");
+/// The same machines, with nothing said of what its proxies are to do.
+const UNCONFIGURED: &str = include_str!("../../lab/sites/unconfigured.yaml");
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -87,8 +89,8 @@ fn the_first_plan_adds_everything() {
 
 #[test]
 fn a_plan_names_each_difference() {
-    let old = Site::parse(THIRTEEN).expect("a valid site");
-    let new = THIRTEEN
+    let old = Site::parse(UNCONFIGURED).expect("a valid site");
+    let new = UNCONFIGURED
         .replace("  node-3: {role: k8s-worker", "  node-9: {role: database")
         .replace("192.168.56.53", "192.168.56.63")
         .replace(
@@ -107,9 +109,9 @@ fn a_plan_names_each_difference() {
 
 #[test]
 fn a_plan_tells_of_backups() {
-    let without = Site::parse(THIRTEEN).expect("a valid site");
+    let without = Site::parse(UNCONFIGURED).expect("a valid site");
     let with = |terms: &str| {
-        let yaml = format!("{THIRTEEN}backups: {terms}\n");
+        let yaml = format!("{UNCONFIGURED}backups: {terms}\n");
         Site::parse(&yaml).expect("a valid site")
     };
     let (plain, own) = (
@@ -120,6 +122,27 @@ fn a_plan_tells_of_backups() {
         + &plan_text(Some(&plain), &own)
         + &plan_text(Some(&own), &without);
     golden("backups.plan", &text);
+}
+
+#[test]
+fn a_plan_tells_of_proxies_packages_and_modes() {
+    let without = Site::parse(UNCONFIGURED).expect("a valid site");
+    let proxies = "edge_proxy: {names: [www.example.org], certificate: site-ca}
+internal_proxy: {web: {role: k8s-worker, port: 30080}}
+packages: {haproxy: 2.6.12-1+deb12u4}
+";
+    let yaml = format!("{UNCONFIGURED}{proxies}");
+    let with = Site::parse(&yaml).expect("a valid site");
+    let changed = yaml
+        .replace("certificate: site-ca", "hsts: 365d, headers: {X-A: '1'}")
+        .replace("port: 30080", "port: 30081, check: /ready")
+        .replace("deb12u4", "deb12u5")
+        .replace("node-1: {role", "node-1: {mode: observe, role");
+    let changed = Site::parse(&changed).expect("a valid site");
+    let text = plan_text(Some(&without), &with)
+        + &plan_text(Some(&with), &changed)
+        + &plan_text(Some(&changed), &without);
+    golden("proxies.plan", &text);
 }
 
 #[test]

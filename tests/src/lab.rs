@@ -74,6 +74,18 @@ impl Lab {
         self.must(["exec", node, "--", "sh", "-euc", script])
     }
 
+    /// What runs a command from outside, on a network.
+    pub fn client_command(&self, network: &str, words: &[&str]) -> Command {
+        let lead = ["client", "--network", network, "--"];
+        self.command(lead.iter().chain(words))
+    }
+
+    /// Runs a command from outside that must succeed. Gives its standard output.
+    pub fn client(&self, network: &str, words: &[&str]) -> Result<String> {
+        let lead = ["client", "--network", network, "--"];
+        self.must(lead.iter().chain(words))
+    }
+
     /// Runs one command of the lab and kills it with SIGKILL after `seconds`, if it still runs.
     pub fn killed_after(&self, seconds: &str, arguments: &[&str]) -> Result<ExitStatus> {
         let mut child = self

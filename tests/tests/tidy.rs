@@ -32,6 +32,10 @@ const LAYERS: &[Layer] = &[
             "jiff",
             "saphyr-parser",
             "serde",
+            // Text alone: the form in which an order travels and is digested.
+            "serde_json",
+            // Text alone: the lines of a file that a plan would change.
+            "similar",
             "strsim",
             "thiserror",
         ]),

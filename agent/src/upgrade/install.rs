@@ -19,12 +19,25 @@ use crate::held::describe;
 use crate::state::StateDir;
 
 /// The services that the packages restart.
-const UNITS: [&str; 3] = ["hamesh-store", "hamesh-coordinator", "hamesh-agent"];
+const UNITS: [&str; 4] = [
+    "hamesh-store",
+    "hamesh-coordinator",
+    "hamesh-agent",
+    "hamesh-apply",
+];
 /// How long a service may take to run again: a store reads its whole log.
 const SERVICES: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long apt waits for another one of its kind, such as the nightly one.
-const LOCK_S: u32 = 300;
+/// What apt-get is always told: to ask nobody, to leave the administrator's configuration files
+/// alone, and to wait (300 s) for another one of its kind, such as the nightly one.
+pub(crate) const APT: [&str; 6] = [
+    "--yes",
+    "--quiet",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+    "-o",
+    "DPkg::Lock::Timeout=300",
+];
 
 /// The programs that it needs, each with the arguments that always come first.
 #[derive(Clone, Debug)]
@@ -140,10 +153,7 @@ impl Tools {
 
     fn apt(&self, verb: &str, options: &[&str], words: &[String]) -> Result<(), Trouble> {
         let mut apt = command(&self.apt_get);
-        apt.args(["--yes", "--quiet"])
-            .args(["-o", "Dpkg::Options::=--force-confold"]);
-        apt.arg("-o").arg(format!("DPkg::Lock::Timeout={LOCK_S}"));
-        apt.arg(verb).args(options).args(words);
+        apt.args(APT).arg(verb).args(options).args(words);
         apt.env("DEBIAN_FRONTEND", "noninteractive");
         apt.env("LC_ALL", "C.UTF-8");
         let doing = format!("apt-get {verb} {}", words.join(" "));

@@ -216,6 +216,13 @@ impl Agents for Desk {
             self.certificate(&request.into_inner().csr_der),
         ))
     }
+
+    async fn issue_certificate(
+        &self,
+        _request: Request<v1::IssueCertificateRequest>,
+    ) -> Result<Response<v1::CertificateBundle>, Status> {
+        Err(Status::not_found("no node here has a role"))
+    }
 }
 
 fn message(kind: Told) -> v1::CoordinatorMessage {

@@ -23,14 +23,17 @@ use crate::authority::certificate_record;
 use crate::core::Core;
 use crate::ledger::CommitError;
 use crate::records::{CertificateRecord, NodeRecord};
+use crate::roles::orders;
 
 /// The protocol's version that this coordinator speaks.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 /// The oldest one that it takes from agents: that of the release before, for coordinators are
 /// upgraded first.
 const OLDEST_PROTOCOL: u32 = 1;
 /// The first one whose agents take assignments in parts.
 const PARTS_PROTOCOL: u32 = 2;
+/// The first one whose agents apply roles.
+const ROLES_PROTOCOL: u32 = 3;
 
 /// Refuses an agent that speaks an older protocol than any that is taken.
 pub(crate) fn understands(protocol: u32) -> Result<(), Status> {
@@ -106,6 +109,27 @@ impl AgentsService {
             })?;
         Ok(self.core.authority.bundle(&issued))
     }
+
+    /// A certificate for a service of the caller's node, for the names that its role has.
+    async fn issue(
+        &self,
+        request: Request<v1::IssueCertificateRequest>,
+    ) -> Result<v1::CertificateBundle, Status> {
+        let (admitted, desired) = admission::admit(&self.core, &request).await?;
+        let v1::IssueCertificateRequest { name, csr_der } = request.into_inner();
+        let secrets = orders::secrets(&self.core.world(), &self.core.seal);
+        let node = &admitted.node;
+        let wanted =
+            orders::certificate(&desired.site, node, &secrets, &name).ok_or_else(|| {
+                Status::permission_denied(format!(
+                    "the role of {node} has no certificate {name:?}; nothing was issued"
+                ))
+            })?;
+        let (issuer, now) = (&self.core.authority, self.core.clock.now());
+        let issued = issuer.service(node, &wanted, &csr_der, now);
+        let issued = issued.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok(issuer.bundle(&issued))
+    }
 }
 
 /// Adds a certificate to a node's record. Expired ones are kept for re-enrolment as long as there
@@ -140,6 +164,17 @@ impl v1::agents_server::Agents for AgentsService {
         };
         self.core
             .counted("Agents/Session", opening)
+            .await
+            .map(Response::new)
+    }
+
+    async fn issue_certificate(
+        &self,
+        request: Request<v1::IssueCertificateRequest>,
+    ) -> Result<Response<v1::CertificateBundle>, Status> {
+        let issued = self.issue(request);
+        self.core
+            .counted("Agents/IssueCertificate", issued)
             .await
             .map(Response::new)
     }

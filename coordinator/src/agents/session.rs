@@ -8,6 +8,9 @@
 //!                  speaks for another, stopping, no longer sure to lead
 //! ```
 
+mod role;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,10 +52,15 @@ pub(super) fn serve(
             admitted,
             outgoing,
             told: Told::default(),
-            in_parts: false,
+            protocol: 0,
         };
         let outgoing = serving.outgoing.clone();
-        let Err(status) = serving.run(incoming).await else {
+        let core = Arc::clone(&serving.core);
+        let ended = serving.run(incoming).await;
+        if !core.sessions.is_live(&node) {
+            core.roles.gone(&node);
+        }
+        let Err(status) = ended else {
             return;
         };
         let (code, reason) = (status.code(), status.message());
@@ -68,8 +76,8 @@ struct Serving {
     admitted: Admitted,
     outgoing: Outgoing,
     told: Told,
-    /// Whether the agent takes assignments in parts.
-    in_parts: bool,
+    /// The newest protocol that the agent speaks.
+    protocol: u32,
 }
 
 /// What the agent was last sent, or said that it has.
@@ -82,6 +90,9 @@ struct Told {
     coordinate: Option<bool>,
     /// The name of an order.
     upgrade: Option<String>,
+    role: Option<Arc<v1::RoleOrder>>,
+    /// The names of questions that stand.
+    asked: BTreeSet<String>,
 }
 
 impl Serving {
@@ -97,6 +108,7 @@ impl Serving {
         let mut parts = core.claims.parts.subscribe();
         let mut starts = core.sessions.starts();
         let mut orders = core.upgrades.orders();
+        let (mut released, mut asked) = (core.roles.released(), core.roles.questions.asked());
         self.send(ToAgent::Welcome(v1::Welcome {
             coordinator: core.node.to_string(),
             version: crate::version().to_owned(),
@@ -119,6 +131,9 @@ impl Serving {
                 .await?;
             let orders_now = Arc::clone(&orders.borrow_and_update());
             self.push_order(&orders_now).await?;
+            let released_now = Arc::clone(&released.borrow_and_update());
+            let asked_now = Arc::clone(&asked.borrow_and_update());
+            self.push_role(&released_now, &asked_now).await?;
             tokio::select! {
                 message = incoming.message() => match message {
                     Ok(Some(message)) => self.take(&session, message).await?,
@@ -127,6 +142,8 @@ impl Serving {
                 changed = world.changed() => if changed.is_err() { return Ok(()) },
                 changed = parts.changed() => if changed.is_err() { return Ok(()) },
                 changed = orders.changed() => if changed.is_err() { return Ok(()) },
+                changed = released.changed() => if changed.is_err() { return Ok(()) },
+                changed = asked.changed() => if changed.is_err() { return Ok(()) },
                 changed = starts.changed() => if changed.is_err() { return Ok(()) },
                 () = session.superseded() => return Err(Status::aborted(
                     "a newer session of this node was opened",
@@ -159,7 +176,7 @@ impl Serving {
 
     async fn open(&mut self, hello: &v1::Hello) -> Result<Session, Status> {
         self.same_incarnation(hello)?;
-        self.in_parts = hello.protocol >= PARTS_PROTOCOL;
+        self.protocol = hello.protocol;
         let agent = Agent {
             started_unix_ms: hello.started_unix_ms,
             boot_id: hello.boot_id.chars().take(64).collect(),
@@ -236,6 +253,13 @@ impl Serving {
             Some(FromAgent::KeyRingAck(ack)) => session.key_ring(ack.version),
             Some(FromAgent::Upgrade(outcome)) => {
                 self.core.upgrades.heard(&self.admitted.node, outcome);
+            }
+            Some(FromAgent::Role(report)) => self.core.roles.heard(&self.admitted.node, report),
+            Some(FromAgent::RolePlan(plan)) => {
+                self.core
+                    .roles
+                    .questions
+                    .answered(&self.admitted.node, plan);
             }
             Some(FromAgent::Hello(_)) => {
                 self.core
@@ -317,7 +341,7 @@ impl Serving {
     }
 
     async fn send_assignment(&self, assignment: v1::Assignment) -> Result<(), Status> {
-        if !self.in_parts {
+        if self.protocol < PARTS_PROTOCOL {
             return self.send(ToAgent::Assignment(assignment)).await;
         }
         let parts = parts::cut(&assignment);

@@ -66,6 +66,7 @@ async fn every_change_of_the_desired_state_is_pushed() {
     let mut session = site.session(&agent).await;
     let first = session.assignment().await.id.expect("an id");
     let request = v1::AssignRequest {
+        purge_data: false,
         node: "node-1".to_owned(),
         role: "database".to_owned(),
         base: Some(first),

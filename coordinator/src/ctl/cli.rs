@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use hamesh_proto::ids::{NodeId, OperatorName};
 use hamesh_roles::Role;
 
 pub use self::recover::{Recover, RecoverCommand, Restore};
+pub use self::roles::{CertificateCommand, RoleCommand, SecretCommand};
+pub use self::site::{Apply, Assign, Consent};
 pub use self::upgrade::Upgrade;
 use super::output::Form;
 use super::time::parse_span;
@@ -54,6 +55,15 @@ pub enum Command {
     Apply(Apply),
     /// Give a node a role, or none
     Assign(Assign),
+    /// Look at what the nodes' roles make of them, and try again what failed
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// List what roles need and nobody may see, and make it anew
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// Give the certificates that browsers are shown
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
     /// List the claims and who holds them
     Claims,
     /// Say why a claim is where it is
@@ -177,41 +187,6 @@ pub struct Events {
     /// Show instead who asked for which change, and what became of it; also what was refused
     #[arg(long, conflicts_with = "follow")]
     pub audit: bool,
-}
-
-/// Make a site document the desired state.
-#[derive(Debug, Args)]
-pub struct Apply {
-    /// The site document
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    /// How to go about it.
-    #[command(flatten)]
-    pub consent: Consent,
-}
-
-/// Give a node a role.
-#[derive(Debug, Args)]
-pub struct Assign {
-    /// The node
-    pub node: String,
-    /// Its role
-    #[arg(value_parser = PossibleValuesParser::new(role_names()))]
-    pub role: String,
-    /// How to go about it.
-    #[command(flatten)]
-    pub consent: Consent,
-}
-
-/// How to go about a change.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct Consent {
-    /// Show the plan and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
 }
 
 /// About enrolment tokens.
@@ -396,6 +371,8 @@ pub fn role_names() -> impl Iterator<Item = &'static str> {
 }
 
 mod recover;
+mod roles;
+mod site;
 #[cfg(test)]
 mod tests;
 mod upgrade;

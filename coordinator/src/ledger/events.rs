@@ -60,6 +60,9 @@ pub enum EventKind {
     UpgradeStep,
     UpgradeDone,
     UpgradeFailed,
+    RoleApplied,
+    RoleFailed,
+    SecretSet,
 }
 
 impl EventKind {
@@ -107,6 +110,9 @@ impl EventKind {
             Self::GossipRotationStarted => "gossip.rotation_started",
             Self::GossipRotationSkipped => "gossip.rotation_skipped",
             Self::GossipRotationFinished => "gossip.rotation_finished",
+            Self::RoleApplied => "role.applied",
+            Self::RoleFailed => "role.failed",
+            Self::SecretSet => "secret.set",
             Self::BackupMade => "backup.made",
             Self::BackupFailed => "backup.failed",
             Self::BackupTaken => "backup.taken",

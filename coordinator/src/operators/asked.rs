@@ -35,6 +35,8 @@ reads!(
     PlanSiteRequest,
     PlanAssignRequest,
     PlanUpgradeRequest,
+    FollowRolesRequest,
+    ListSecretsRequest,
     ListTokensRequest,
     ListOperatorsRequest,
     AuditRequest,
@@ -52,7 +54,9 @@ changes!(
         format!("a document of {length} bytes (SHA-256 {digest}), planned on {base}")
     },
     AssignRequest: |it| {
-        format!("{} as {}, planned on {}", it.node, or(&it.role, "none"), generation(it.base))
+        let purge = if it.purge_data { " and without its data" } else { "" };
+        let (role, base) = (or(&it.role, "none"), generation(it.base));
+        format!("{} as {role}{purge}, planned on {base}", it.node)
     },
     CreateTokenRequest: |it| format!("for {}, for {} s", it.node, it.valid_s),
     RevokeTokenRequest: |it| it.id.clone(),
@@ -81,6 +85,12 @@ changes!(
         let resumed = if it.resumed { ", going on" } else { "" };
         format!("to {}{only}{skip}{resumed}", wish.version)
     },
+    RetryRoleRequest: |it| match it.nodes.as_slice() {
+        [] => "all on which it failed".to_owned(),
+        nodes => nodes.join(", "),
+    },
+    SetSecretRequest: |it| format!("a value for {}", it.name),
+    RotateSecretRequest: |it| format!("a new {}", it.name),
     MoveClaimRequest: |it| format!("{} to {}", it.claim, or(&it.to, "the best other node")),
     PauseClaimRequest: |it| {
         format!("{} {}", if it.paused { "pause" } else { "resume" }, it.claim)

@@ -17,6 +17,8 @@ mod coordinators;
 mod events;
 mod nodes;
 mod people;
+mod roles;
+mod secrets;
 mod site;
 mod status;
 #[cfg(test)]
@@ -68,6 +70,7 @@ impl v1::operators_server::Operators for OperatorsService {
     type BackupStream = ReceiverStream<Result<v1::BackupPiece, Status>>;
     type EventsStream = ReceiverStream<Result<v1::Event, Status>>;
     type RotateGossipKeyStream = ReceiverStream<Result<v1::RotationProgress, Status>>;
+    type FollowRolesStream = ReceiverStream<Result<v1::RolesProgress, Status>>;
     type UpgradeStream = ReceiverStream<Result<v1::UpgradeProgress, Status>>;
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::SiteStatus> {
@@ -214,6 +217,44 @@ impl v1::operators_server::Operators for OperatorsService {
     ) -> Answer<v1::UpgradePlan> {
         self.serve("Operators/PlanUpgrade", request, |it| {
             self.plan_of_upgrade(it)
+        })
+        .await
+    }
+
+    async fn follow_roles(
+        &self,
+        request: Request<v1::FollowRolesRequest>,
+    ) -> Answer<Self::FollowRolesStream> {
+        self.serve("Operators/FollowRoles", request, |it| self.follow(it))
+            .await
+    }
+
+    async fn retry_role(&self, request: Request<v1::RetryRoleRequest>) -> Answer<v1::RetriedRole> {
+        self.serve("Operators/RetryRole", request, |it| self.retry(it))
+            .await
+    }
+
+    async fn list_secrets(
+        &self,
+        request: Request<v1::ListSecretsRequest>,
+    ) -> Answer<v1::SecretList> {
+        self.serve("Operators/ListSecrets", request, |it| self.secrets(it))
+            .await
+    }
+
+    async fn set_secret(&self, request: Request<v1::SetSecretRequest>) -> Answer<v1::SecretIsSet> {
+        self.serve("Operators/SetSecret", request, |it| {
+            self.set_secret_value(it)
+        })
+        .await
+    }
+
+    async fn rotate_secret(
+        &self,
+        request: Request<v1::RotateSecretRequest>,
+    ) -> Answer<v1::SecretIsSet> {
+        self.serve("Operators/RotateSecret", request, |it| {
+            self.rotate_secret_value(it)
         })
         .await
     }

@@ -9,9 +9,10 @@ use tonic::{Request, Status};
 use super::OperatorsService;
 use super::auth::Caller;
 use super::nodes::Departure;
+use super::roles::node_plans;
 use crate::desired::{Desired, role_name};
-use crate::ledger::{EventKind, Kept};
-use crate::records::{DesiredRecord, OperatorAccess, keys};
+use crate::ledger::{Change, EventKind, Kept};
+use crate::records::{DesiredRecord, OperatorAccess, RolesRecord, keys};
 
 /// The most bytes of a site document: a thousand nodes with comments.
 const MAX_DOCUMENT: usize = 512 * 1024;
@@ -44,7 +45,8 @@ impl OperatorsService {
         request: Request<v1::PlanSiteRequest>,
     ) -> Result<v1::Plan, Status> {
         self.caller(&request, OperatorAccess::Viewer).await?;
-        Ok(self.wanted(request.into_inner().yaml).await?.plan())
+        let wanted = self.wanted(request.into_inner().yaml).await?;
+        Ok(self.planned(&wanted).await)
     }
 
     pub(super) async fn plan_of_assignment(
@@ -53,7 +55,16 @@ impl OperatorsService {
     ) -> Result<v1::Plan, Status> {
         self.caller(&request, OperatorAccess::Viewer).await?;
         let message = request.into_inner();
-        Ok(self.wanted_role(&message.node, &message.role).await?.plan())
+        let wanted = self.wanted_role(&message.node, &message.role).await?;
+        Ok(self.planned(&wanted).await)
+    }
+
+    /// The plan of the site, and what it means on the nodes.
+    async fn planned(&self, wanted: &Wanted) -> v1::Plan {
+        v1::Plan {
+            nodes: node_plans(&self.core, &wanted.site).await,
+            ..wanted.plan()
+        }
     }
 
     pub(super) async fn apply(
@@ -64,7 +75,7 @@ impl OperatorsService {
         let message = request.into_inner();
         let wanted = self.wanted(message.yaml).await?;
         wanted.check_base(message.base)?;
-        self.carry_out(&caller, wanted, EventKind::SiteApplied, None)
+        self.carry_out(&caller, wanted, (EventKind::SiteApplied, None), None)
             .await
     }
 
@@ -76,9 +87,36 @@ impl OperatorsService {
         let message = request.into_inner();
         let wanted = self.wanted_role(&message.node, &message.role).await?;
         wanted.check_base(message.base)?;
-        let node = message.node.parse().ok();
-        self.carry_out(&caller, wanted, EventKind::NodeAssigned, node)
+        let node: Option<NodeId> = message.node.parse().ok();
+        let purge = node.clone().filter(|_| message.purge_data);
+        self.carry_out(&caller, wanted, (EventKind::NodeAssigned, node), purge)
             .await
+    }
+
+    /// Notes where the data of a role that goes is to go, too: on `node`, and where that was noted
+    /// before and nothing has had a role since.
+    async fn purge(
+        &self,
+        change: Change,
+        wanted: &Wanted,
+        node: Option<NodeId>,
+    ) -> Result<Change, Status> {
+        let kept: Option<Kept<RolesRecord>> = self.core.ledger.read(keys::ROLES).await?;
+        let before = kept.as_ref().map(|it| it.value.clone()).unwrap_or_default();
+        let mut record = before.clone();
+        let is_none = |site: &Site, node: &NodeId| {
+            let known = site.nodes.get(node);
+            known.is_some_and(|known| known.role.is_none())
+        };
+        let (old, new) = (&wanted.current.site, &wanted.site);
+        record
+            .purge
+            .retain(|node| is_none(old, node) && is_none(new, node));
+        record.purge.extend(node);
+        Ok(match record == before {
+            true => change,
+            false => change.put(keys::ROLES, kept.as_ref(), &record),
+        })
     }
 
     /// The desired state as the store has it now.
@@ -141,8 +179,8 @@ impl OperatorsService {
         &self,
         caller: &Caller,
         wanted: Wanted,
-        kind: EventKind,
-        node: Option<NodeId>,
+        (kind, node): (EventKind, Option<NodeId>),
+        purge: Option<NodeId>,
     ) -> Result<v1::Applied, Status> {
         if wanted.yaml == wanted.current.record.yaml {
             return Ok(v1::Applied {
@@ -184,6 +222,7 @@ impl OperatorsService {
             .replace(&wanted.kept, &next)
             .event(kind, node.as_ref(), text);
         let change = departure.add_to(&self.core, change).await?;
+        let change = self.purge(change, &wanted, purge).await?;
         self.core.ledger.commit(change).await?;
         Ok(v1::Applied {
             id: Some(id),
@@ -203,6 +242,7 @@ impl Wanted {
         v1::Plan {
             base: Some(self.current.id()),
             steps: steps.into_iter().map(step).collect(),
+            nodes: Vec::new(),
         }
     }
 

@@ -85,6 +85,7 @@ impl OperatorsService {
             certificate_expires_unix_ms: expires.unwrap_or(0),
             re_enrol_open_until_unix_ms: open.unwrap_or(0),
             drained: world.claim_wishes.drained.contains_key(id),
+            role_state: self.core.roles.states().borrow().states.get(id).cloned(),
         }
     }
 }

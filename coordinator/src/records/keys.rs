@@ -10,6 +10,8 @@
 //! | `/hamesh/v1/state/gossip` | [`GossipRecord`](super::GossipRecord) |
 //! | `/hamesh/v1/state/nodes/NODE` | [`NodeRecord`](super::NodeRecord) |
 //! | `/hamesh/v1/state/claims` | [`ClaimWishesRecord`](super::ClaimWishesRecord) |
+//! | `/hamesh/v1/state/roles` | [`RolesRecord`](super::RolesRecord) |
+//! | `/hamesh/v1/state/secrets/NAME` | [`SecretRecord`](super::SecretRecord) |
 //! | `/hamesh/v1/claims/CLAIM` | [`ClaimRecord`](super::ClaimRecord) |
 //! | `/hamesh/v1/claim-moves/CLAIM` | [`MovesRecord`](super::MovesRecord) |
 //! | `/hamesh/v1/lease-secret` | [`LeaseSecretRecord`](super::LeaseSecretRecord) |
@@ -44,6 +46,10 @@ pub const GOSSIP: &str = "/hamesh/v1/state/gossip";
 pub const NODES: &str = "/hamesh/v1/state/nodes/";
 /// What operators want of claims beside the site document.
 pub const CLAIM_WISHES: &str = "/hamesh/v1/state/claims";
+/// What operators want of the roles beside the site document.
+pub const ROLES: &str = "/hamesh/v1/state/roles";
+/// What the roles need and nobody may see.
+pub const SECRETS: &str = "/hamesh/v1/state/secrets/";
 /// What must outlive a coordinator, of each claim.
 pub const CLAIMS: &str = "/hamesh/v1/claims/";
 /// Where each claim was.
@@ -75,6 +81,11 @@ pub fn node(node: &NodeId) -> String {
 /// The record of a coordinator.
 pub fn coordinator(node: &NodeId) -> String {
     format!("{COORDINATORS}{node}")
+}
+
+/// The record of a secret.
+pub fn secret(name: &str) -> String {
+    format!("{SECRETS}{name}")
 }
 
 /// The record of a claim.

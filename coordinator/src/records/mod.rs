@@ -12,6 +12,7 @@ mod backups;
 mod claims;
 mod coordinators;
 pub mod keys;
+mod roles;
 mod values;
 
 use hamesh_proto::version::PackageVersion;
@@ -24,6 +25,7 @@ pub use claims::{
     ClaimRecord, ClaimWishesRecord, Drain, LeaseSecretRecord, MoveRecord, MovesRecord,
 };
 pub use coordinators::{CoordinatorPart, CoordinatorRecord, LeaderRecord};
+pub use roles::{RolesRecord, SecretRecord};
 pub use values::{
     CertificateRecord, DesiredRecord, EpochRecord, EventHead, EventRecord, GossipRecord,
     NodeRecord, OperatorAccess, OperatorRecord, ReEnrolWindow, Revocation, RotationPhase,

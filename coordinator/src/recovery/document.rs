@@ -144,6 +144,12 @@ impl<'a> Draft<'a> {
             self.notes
                 .push("when backups are made is as the backup has it".to_owned());
         }
+        let edge_proxy = self.base.edge_proxy.clone();
+        let edge_proxy = edge_proxy.filter(|it| vips.contains_key(&it.forward_to));
+        if edge_proxy.is_some() || self.base.internal_proxy.is_some() {
+            self.notes
+                .push("what the proxies are to do is as the backup has it".to_owned());
+        }
         Some(Site {
             name: self.base.name.clone(),
             networks,
@@ -152,6 +158,9 @@ impl<'a> Draft<'a> {
             vips,
             nodes,
             backups: self.base.backups.clone(),
+            edge_proxy,
+            internal_proxy: self.base.internal_proxy.clone(),
+            packages: self.base.packages.clone(),
         })
     }
 
@@ -199,6 +208,7 @@ impl<'a> Draft<'a> {
             let node = Node {
                 role: member.role,
                 addresses,
+                mode: known.map(|node| node.mode).unwrap_or_default(),
                 lab: known.map(|node| node.lab.clone()).unwrap_or_default(),
             };
             nodes.insert(name.clone(), node);

@@ -2,8 +2,9 @@
 //!
 //! From the agents: nodes, claims, the desired state, gossip keys. From the backup, because no
 //! agent knows it: the site's birthday, operators, events, the audit trail, the moves of claims,
-//! how backups went and their key. From nobody: what the keys between members are made from, and
-//! what operators wanted of claims: the former is made anew, the latter may be outdated.
+//! how backups went and their key, the secrets of roles and how often they were made anew. From
+//! nobody: what the keys between members are made from, and what operators wanted of claims: the
+//! former is made anew, the latter may be outdated.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::backup::rebirth::{Rebirth, gossip, put, revoke_tokens};
 use crate::records::{DesiredRecord, NodeRecord, keys};
 
 /// What is taken from the backup: whole prefixes, or single keys.
-const KEPT: [&str; 11] = [
+const KEPT: [&str; 13] = [
     keys::SITE,
     keys::EPOCH,
     keys::OPERATORS,
@@ -28,6 +29,8 @@ const KEPT: [&str; 11] = [
     keys::BACKUPS,
     keys::BACKUP_KEY,
     keys::TOKENS,
+    keys::ROLES,
+    keys::SECRETS,
 ];
 
 /// Everything that the store is filled with.

@@ -59,10 +59,21 @@ impl v1::agents_server::Agents for AgentsDesk {
         &self,
         _: Request<v1::RenewCertificateRequest>,
     ) -> Result<Response<v1::CertificateBundle>, Status> {
-        Err(Status::unavailable(
-            "this coordinator recovers its site and issues nothing before that is finished",
-        ))
+        Err(issues_nothing())
     }
+
+    async fn issue_certificate(
+        &self,
+        _: Request<v1::IssueCertificateRequest>,
+    ) -> Result<Response<v1::CertificateBundle>, Status> {
+        Err(issues_nothing())
+    }
+}
+
+fn issues_nothing() -> Status {
+    Status::unavailable(
+        "this coordinator recovers its site and issues nothing before that is finished",
+    )
 }
 
 /// The node whose agent calls.
@@ -159,7 +170,9 @@ async fn serve(
                 FromAgent::Hello(_)
                 | FromAgent::AssignmentAck(_)
                 | FromAgent::KeyRingAck(_)
-                | FromAgent::Upgrade(_),
+                | FromAgent::Upgrade(_)
+                | FromAgent::Role(_)
+                | FromAgent::RolePlan(_),
             )
             | None => {}
         }

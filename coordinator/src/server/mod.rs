@@ -160,6 +160,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     loops.spawn(crate::joining::settle(Arc::clone(&core)));
     loops.spawn(crate::watcher::judge(Arc::clone(&core)));
     loops.spawn(crate::rotation::drive(Arc::clone(&core)));
+    loops.spawn(crate::roles::rollout::drive(Arc::clone(&core)));
     loops.spawn(crate::backup::schedule::run(Arc::clone(&core)));
     let Listeners {
         api,

@@ -24,6 +24,7 @@ use crate::ledger::{Change, CommitError, EventKind, Kept, Ledger, ReadError};
 use crate::metrics::Metrics;
 use crate::notify::notify;
 use crate::records::{CoordinatorPart, CoordinatorRecord, EpochRecord, SiteRecord, keys};
+use crate::roles::Roles;
 use crate::rotation::{self, Progress};
 use crate::sessions::Sessions;
 use crate::store::{Membership, MeteredStore, StoreError};
@@ -135,6 +136,7 @@ pub(super) async fn core(parts: &Parts) -> Result<(Core, Served, Elector), Start
         sessions: Sessions::default(),
         claims,
         upgrades: Upgrades::default(),
+        roles: Roles::default(),
         world: watch::channel(Arc::new(world)).0,
         verdicts: watch::channel(Arc::new(BTreeMap::new())).0,
         rotation: watch::channel(Progress::unknown()).0,

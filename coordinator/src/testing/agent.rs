@@ -18,7 +18,7 @@ use crate::agents::PROTOCOL;
 pub(crate) struct TestAgent {
     outgoing: mpsc::Sender<v1::AgentMessage>,
     incoming: Result<Streaming<v1::CoordinatorMessage>, Status>,
-    parts: Assembly,
+    parts: Assembly<v1::Assignment>,
     /// How many parts of assignments came.
     pub parts_seen: usize,
 }
@@ -79,7 +79,7 @@ impl TestAgent {
                 other => return Ok(other),
             };
             self.parts_seen += 1;
-            if let Some(whole) = self.parts.take(&part).expect("a part") {
+            if let Some(whole) = self.parts.take(&part.content, part.last).expect("a part") {
                 return Ok(v1::coordinator_message::Kind::Assignment(whole));
             }
         }

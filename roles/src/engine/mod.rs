@@ -24,6 +24,8 @@
 pub mod desired;
 mod difference;
 pub mod digest;
+#[cfg(test)]
+pub(crate) mod model;
 pub mod observed;
 pub mod plan;
 pub mod resource;

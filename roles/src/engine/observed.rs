@@ -73,7 +73,7 @@ pub enum State {
     },
     /// A file.
     File {
-        /// Of its content.
+        /// Of its content, without the executor's own line.
         digest: Digest,
         /// Its text, when it may be shown: no secret, not long, UTF-8.
         text: Option<String>,

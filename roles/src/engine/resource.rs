@@ -107,8 +107,12 @@ pub struct File {
     pub group: String,
     /// Permission bits.
     pub mode: u32,
-    /// What it holds.
+    /// What it holds, without the line that says who wrote it.
     pub content: Content,
+    /// What begins a comment in it: `#`. The executor then writes a first line that says that the
+    /// file is generated, by which version and from which assignment; that line is no difference.
+    /// Empty: it has no comments.
+    pub comment: String,
     /// The program that must accept it before it replaces the old one; `{}` in a word is where
     /// the new content is. Empty: none.
     pub validate: Vec<String>,

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use model::Machine;
-
-mod model;
+use model::{Machine, every_prefix_leaves_the_rest};
 
 fn file(path: &str, text: &str) -> Resource {
     Resource::File(File {
@@ -14,6 +12,7 @@ fn file(path: &str, text: &str) -> Resource {
         group: "root".to_owned(),
         mode: 0o644,
         content: Content::plain(text),
+        comment: "#".to_owned(),
         validate: Vec::new(),
     })
 }
@@ -102,25 +101,6 @@ fn everything(text: &str, issue: u64) -> Desired {
         }],
         lifelines: Vec::new(),
         purge_data: false,
-    }
-}
-
-/// Stops after each step, looks and plans anew, from this state of a machine to what is desired.
-fn every_prefix_leaves_the_rest(machine: &Machine, desired: &Desired) {
-    let whole = machine.plan(desired);
-    for stopped in 0..=whole.steps.len() {
-        let mut machine = machine.clone();
-        for step in &whole.steps[..stopped] {
-            machine.take(step, desired);
-        }
-        let left = machine.plan(desired);
-        let actions = |steps: &[Step]| steps.iter().map(|it| it.action.clone()).collect::<Vec<_>>();
-        assert_eq!(
-            actions(&left.steps),
-            actions(&whole.steps[stopped..]),
-            "after {stopped} steps of {}",
-            whole.steps.len()
-        );
     }
 }
 

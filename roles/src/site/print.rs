@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use super::{Backups, LabOptions, Network, Node, Site, Vip};
+use super::print_proxies::{edge_fields, internal_fields};
+use super::{Backups, LabOptions, Mode, Network, Node, Site, Vip};
 use crate::checks::{Check, CheckKind};
 use crate::duration;
 
@@ -25,6 +26,25 @@ impl fmt::Display for Site {
         }
         if let Some(backups) = &self.backups {
             writeln!(f, "backups: {{{}}}", backup_fields(backups).join(", "))?;
+        }
+        if let Some(edge) = &self.edge_proxy {
+            writeln!(f, "edge_proxy: {{{}}}", edge_fields(edge).join(", "))?;
+        }
+        if let Some(internal) = &self.internal_proxy {
+            let fields = internal_fields(internal).join(", ");
+            writeln!(f, "internal_proxy: {{{fields}}}")?;
+        }
+        if !self.packages.is_empty() {
+            let packages = self.packages.iter();
+            let packages = packages.map(|(name, version)| {
+                format!(
+                    "{}: {}",
+                    any_text(name.as_ref()),
+                    any_text(version.as_ref())
+                )
+            });
+            let packages = packages.collect::<Vec<_>>().join(", ");
+            writeln!(f, "packages: {{{packages}}}")?;
         }
         writeln!(f, "nodes:")?;
         for (name, node) in &self.nodes {
@@ -117,6 +137,9 @@ fn fields(node: &Node) -> Vec<String> {
         "addresses: {{{}}}",
         addresses.collect::<Vec<_>>().join(", ")
     ));
+    if node.mode != Mode::default() {
+        fields.push(format!("mode: {}", node.mode));
+    }
     if node.lab != LabOptions::default() {
         let memory = node
             .lab
@@ -137,7 +160,7 @@ fn text(name: impl AsRef<str>) -> String {
 }
 
 /// Any text, in double quotes. What is not plain to see is written by its number.
-fn any_text(text: &str) -> String {
+pub(super) fn any_text(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

@@ -9,11 +9,16 @@ use std::time::Duration;
 use hamesh_proto::ids::{NodeId, SiteName};
 use ipnet::IpNet;
 
+use super::read_proxies::DraftEdge;
 use super::report::{Fields, Report};
-use super::{Backups, Engine, Examined, LabOptions, Network, Node, Site, Vip, check};
+use super::{
+    Backups, Engine, Examined, InternalProxy, LabOptions, Mode, Network, Node, Site, Vip, check,
+    check_proxies,
+};
 use crate::checks::Check;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
+use crate::words::{PackageName, PackageVersion};
 use crate::yaml::{self, Kind, Value};
 
 /// What could be read.
@@ -26,6 +31,9 @@ pub(super) struct Draft {
     pub(super) vips: BTreeMap<VipName, DraftVip>,
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) backups: Option<Backups>,
+    pub(super) edge_proxy: Option<DraftEdge>,
+    pub(super) internal_proxy: Option<InternalProxy>,
+    pub(super) packages: BTreeMap<PackageName, PackageVersion>,
     pub(super) report: Report,
 }
 
@@ -47,7 +55,7 @@ const REQUIRED: [&str; 5] = [
     "coordinators",
     "nodes",
 ];
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 10] = [
     "site",
     "networks",
     "management_network",
@@ -55,6 +63,9 @@ const KNOWN: [&str; 7] = [
     "vips",
     "nodes",
     "backups",
+    "edge_proxy",
+    "internal_proxy",
+    "packages",
 ];
 /// The least memory that boots a Debian.
 const LEAST_MEMORY_MIB: u32 = 64;
@@ -81,6 +92,7 @@ pub(super) fn examine(text: &str) -> Examined {
         Ok(Some(root)) => {
             if draft.read(&root).is_some() {
                 check::check(&mut draft);
+                check_proxies::check(&mut draft);
             }
         }
     }
@@ -120,6 +132,15 @@ impl Draft {
         }
         if let Some(value) = fields.get("backups") {
             self.backups = self.report.backups(value);
+        }
+        if let Some(value) = fields.get("edge_proxy") {
+            self.edge_proxy = self.report.edge_proxy(value);
+        }
+        if let Some(value) = fields.get("internal_proxy") {
+            self.internal_proxy = self.report.internal_proxy(value);
+        }
+        if let Some(value) = fields.get("packages") {
+            self.packages = self.report.packages(value);
         }
         Some(())
     }
@@ -231,9 +252,10 @@ impl Draft {
         let mut node = Node {
             role: None,
             addresses: BTreeMap::new(),
+            mode: Mode::default(),
             lab: LabOptions::default(),
         };
-        let known = ["role", "addresses", "lab"];
+        let known = ["role", "addresses", "mode", "lab"];
         let Some(fields) = self.report.fields(path, value, &known) else {
             return node;
         };
@@ -248,6 +270,10 @@ impl Draft {
                     node.addresses.insert(network, address);
                 }
             }
+        }
+        if let Some(value) = fields.get("mode") {
+            let mode = self.report.mode(&format!("{path}.mode"), value);
+            node.mode = mode.unwrap_or_default();
         }
         if let Some(value) = fields.get("lab") {
             node.lab = self.read_lab(&format!("{path}.lab"), value);
@@ -327,6 +353,9 @@ impl Draft {
             coordinators: self.coordinators,
             nodes: self.nodes,
             backups: self.backups,
+            edge_proxy: self.edge_proxy.map(DraftEdge::finish),
+            internal_proxy: self.internal_proxy,
+            packages: self.packages,
         };
         Examined {
             site: Ok(site),

@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::checks::{CheckKind, DEFAULT_EVERY, SHORTEST_TIMEOUT};
+use any_options::{any_backups, any_check, any_proxies};
+
+mod any_options;
 
 const THIRTEEN: &str = include_str!("../../../sites/thirteen.yaml");
 
@@ -194,6 +196,8 @@ prop_compose! {
             select(&Engine::ALL[..]), option::of(64..9000u32)), 20),
         coordinators in 1..4usize,
         backups in option::of(any_backups()),
+        observed in any::<bool>(),
+        proxies in any_proxies(),
     ) -> Site {
         let mut networks = BTreeMap::from([(network("null"), Network { cidr: cidr(six, 0) })]);
         if second {
@@ -206,14 +210,20 @@ prop_compose! {
                 addresses.insert(network("b"), host(!six, 1, i));
             }
             let lab = LabOptions { engine, memory_mib };
-            nodes.insert(node(name), Node { role, addresses, lab });
+            let mode = if observed { Mode::Observe } else { Mode::Apply };
+            nodes.insert(node(name), Node { role, addresses, mode, lab });
         }
         let mut free = 100;
         let vips = vips.into_iter().map(|(name, (count, mut vip))| {
             vip.addresses = (0..count).map(|_| { free += 1; host(six, 0, free) }).collect();
             vip.prefer = nodes.keys().take(usize::from(count) - 1).cloned().collect();
             (name.parse().expect("a name"), vip)
-        }).collect();
+        }).collect::<BTreeMap<VipName, Vip>>();
+        let (edge_proxy, internal_proxy, packages) = proxies;
+        let internal = vips.iter().find(|(_, vip)| vip.role == Role::InternalProxy);
+        let edge_proxy = edge_proxy.zip(internal).map(|(edge, (name, _))| {
+            EdgeProxy { forward_to: name.clone(), ..edge }
+        });
         Site {
             name: name.parse().expect("a name"),
             networks,
@@ -222,15 +232,10 @@ prop_compose! {
             vips,
             nodes,
             backups,
+            edge_proxy,
+            internal_proxy,
+            packages,
         }
-    }
-}
-
-prop_compose! {
-    fn any_backups()(every in 600..2_678_400u64, keep in 1..1000u32, name in "[ -~&&[^/]]{1,9}|é")
-        -> Backups {
-        let every = Duration::from_secs(every);
-        Backups { every, keep, directory: format!("/srv/{name}.d").into() }
     }
 }
 
@@ -259,54 +264,6 @@ prop_compose! {
             checks: once,
         };
         (count, vip)
-    }
-}
-
-fn any_kind() -> impl Strategy<Value = CheckKind> {
-    prop_oneof![
-        "[a-zA-Z0-9:_.\\\\-]{1,9}(@[a-z0-9]{1,3})?".prop_map(|stem| {
-            CheckKind::Process(format!("{stem}.service").parse().expect("a unit"))
-        }),
-        (any::<bool>(), 1..=u16::MAX).prop_map(|(six, port)| {
-            CheckKind::Tcp(std::net::SocketAddr::new(host(six, 0, 7), port))
-        }),
-        (any::<bool>(), 1..=u16::MAX, "/[a-z0-9/%,{}'!*&?=~.-]{0,20}").prop_map(
-            |(six, port, path)| {
-                let server = std::net::SocketAddr::new(host(six, 0, 7), port);
-                CheckKind::Http(format!("http://{server}{path}").parse().expect("a URL"))
-            }
-        ),
-        vec("[^\0]{0,12}", 0..5).prop_map(|mut words| {
-            words.insert(0, "/bin/test".to_owned());
-            CheckKind::Command(words.try_into().expect("a command"))
-        }),
-    ]
-}
-
-prop_compose! {
-    fn any_check()(
-        kind in any_kind(),
-        every in prop_oneof![
-            Just(DEFAULT_EVERY),
-            (100..=3_600_000u64).prop_map(Duration::from_millis)
-        ],
-        timeout in option::of(0..=3_600_000u64),
-        rise in 1..=100u32,
-        fall in 1..=100u32,
-        degrades in any::<bool>(),
-    ) -> Check {
-        let mut check = Check::new(kind);
-        check.every = every;
-        check.timeout = crate::checks::default_timeout(every);
-        check.rise = rise;
-        check.degrades = degrades;
-        if !check.kind.is_watched() {
-            check.fall = fall;
-            if let Some(ms) = timeout {
-                check.timeout = Duration::from_millis(ms).clamp(SHORTEST_TIMEOUT, every);
-            }
-        }
-        check
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::Mode;
 use super::report::Report;
 use crate::duration;
 use crate::yaml::Value;
@@ -55,6 +56,16 @@ impl Report {
             self.error(path, message, Some(hint));
         }
         count
+    }
+
+    /// Whether a node is changed.
+    pub(super) fn mode(&mut self, path: &str, value: &Value) -> Option<Mode> {
+        let text = self.text(path, value)?;
+        let mode = Mode::ALL.into_iter().find(|mode| mode.name() == text);
+        if mode.is_none() {
+            self.unknown(path, "mode", text, Mode::ALL.map(Mode::name));
+        }
+        mode
     }
 
     /// Yes or no.

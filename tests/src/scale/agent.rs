@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use hamesh_agent::apply_link;
 use hamesh_agent::claims::Report;
 use hamesh_agent::claims::holder::Holder;
 use hamesh_agent::enrol::{EnrolError, Enrolment};
@@ -186,6 +188,8 @@ impl Enrolled {
             claims,
             followed: Term::default(),
         };
+        // Nothing applies roles here: what it would do is asked of nobody.
+        let (_, roles, heard) = apply_link::link(PathBuf::new());
         let talker = Session {
             credentials,
             held: held.clone(),
@@ -197,6 +201,8 @@ impl Enrolled {
             lease_keys: keys_tx,
             outcome: upgrades.outcome(),
             upgrades,
+            roles,
+            heard,
             renewed,
             state: session_tx,
             metrics: Arc::clone(&shared.metrics),

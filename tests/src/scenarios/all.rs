@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{
     Ground, Scenario, World, claims, coordinator, desired, disks, hostile, identity, kernels, lab,
-    leaders, membership, moves, observe, packages, pair, stock_kernel, upgrade,
+    leaders, membership, moves, observe, packages, pair, served, stock_kernel, upgrade,
 };
 
 /// Every scenario, in order.
@@ -223,6 +223,43 @@ pub const ALL: &[Scenario] = &[
         packages::beside_etcd,
     ),
     on_another_site("down leaves nothing behind", lab::down),
+    on_served(
+        "a page is served over TLS through both proxies",
+        served::page::served,
+    ),
+    on_served(
+        "from outside only http and https are open",
+        served::page::closed,
+    ),
+    on_served(
+        "a change is shown as what it does on each node, and rolled out",
+        served::changes::planned,
+    ),
+    on_served(
+        "no request is lost while proxies change and secrets rotate",
+        served::changes::unnoticed,
+    ),
+    on_served(
+        "a change that cannot be had is put back and stops the rest",
+        served::changes::put_back,
+    ),
+    on_served(
+        "a rollout goes on whoever is killed",
+        served::changes::interrupted,
+    ),
+    on_served(
+        "what is changed by hand on a proxy is put right",
+        served::drift::put_right,
+    ),
+    on_served(
+        "a proxy that is only looked at is left as it is",
+        served::drift::looked_at,
+    ),
+    on_served(
+        "a node without its role is cleared of it",
+        served::changes::cleared,
+    ),
+    on_served("the page outlives each proxy", served::faults::each),
     on_pair(
         "addresses of both families are held and go together",
         pair::families::together,
@@ -315,6 +352,13 @@ const fn on_whole(sentence: &'static str, play: fn(&World) -> Result<()>) -> Sce
         play,
         whole: true,
         ground: Ground::Thirteen,
+    }
+}
+
+const fn on_served(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
+    Scenario {
+        ground: Ground::Served,
+        ..on_whole(sentence, play)
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::World;
+use super::{THIRTEEN, World};
 use crate::site::traces::Traces;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
@@ -19,7 +19,7 @@ pub fn up_again(world: &World) -> Result<()> {
             .collect()
     };
     let before = runs(&world.site)?;
-    world.site.lab.must(["up"])?;
+    world.site.lab.must(["up", THIRTEEN])?;
     ensure!(runs(&world.site)? == before, "an agent was restarted");
     Ok(())
 }
@@ -98,7 +98,7 @@ pub fn down(world: &World) -> Result<()> {
     lab.must(["down"])?;
     nothing_left(world)?;
     for delay in ["1", "3"] {
-        let killed = lab.killed_after(delay, &["up"])?;
+        let killed = lab.killed_after(delay, &["up", THIRTEEN])?;
         ensure!(
             killed.code().is_none(),
             "the lab was up before it could be killed: {killed}"

@@ -17,6 +17,7 @@
 //! | `world` | the site that all of them are tried on |
 //! | [`lab`] | what the lab leaves behind |
 //! | [`pair`] | a small site: apt on the holder, copies of it, both families, layers |
+//! | [`served`] | the page through both proxies, what breaks it and what does not |
 //! | [`kernels`] | nodes with a kernel of their own |
 //! | [`stock_kernel`] | claims on Debian's stock kernel |
 
@@ -37,6 +38,8 @@ pub mod moves;
 pub mod observe;
 pub mod packages;
 pub mod pair;
+
+pub mod served;
 pub mod stock_kernel;
 pub mod upgrade;
 mod world;
@@ -47,6 +50,9 @@ use crate::site::Site;
 use crate::site::traces::Traces;
 
 pub use all::ALL;
+
+/// The document of [`Ground::Thirteen`].
+pub const THIRTEEN: &str = "lab/sites/unconfigured.yaml";
 
 /// One of them.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +70,10 @@ pub struct Scenario {
 /// A site to play on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ground {
-    /// The reference site.
+    /// The machines of the reference site, with nothing said of what its proxies are to do.
     Thirteen,
+    /// The reference site, with the page served.
+    Served,
     /// The small one of [`pair`].
     Pair,
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Ground, Scenario, World, pair};
+use super::{Ground, Scenario, THIRTEEN, World, pair};
 use crate::lab::Lab;
 use crate::site::traces::Traces;
 use crate::site::{COORDINATOR, Site};
@@ -11,7 +11,8 @@ use crate::vip::proxies;
 impl Ground {
     pub(super) fn up(self, lab: &Lab) -> Result<()> {
         match self {
-            Ground::Thirteen => lab.must(["up"]).map(drop),
+            Ground::Thirteen => lab.must(["up", THIRTEEN]).map(drop),
+            Ground::Served => lab.must(["up"]).map(drop),
             Ground::Pair => {
                 lab.must(["up", pair::SITE_FILE])?;
                 proxies::Site::of_this_build()?.serve()

@@ -13,6 +13,7 @@ mod passphrase;
 mod prompt;
 mod recover;
 mod restore;
+mod roles;
 mod site;
 mod status;
 #[cfg(test)]
@@ -63,6 +64,9 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Site => site::show(&session).await,
         Command::Apply(options) => site::apply(&session, &options).await,
         Command::Assign(options) => site::assign(&session, &options).await,
+        Command::Role(command) => roles::role(&session, &command).await,
+        Command::Secret(command) => roles::secret(&session, &command).await,
+        Command::Certificate(command) => roles::certificate(&session, &command).await,
         Command::Claims => claims::list(&session).await,
         Command::Explain { claim } => claims::explain(&session, &claim).await,
         Command::Move { claim, to } => claims::move_to(&session, &claim, to.as_deref()).await,

@@ -32,11 +32,18 @@ pub async fn apply(session: &Session, options: &Apply) -> Result<(), Failure> {
         return Ok(());
     };
     let asked = v1::ApplySiteRequest { yaml, base };
-    tell(session, plan, client.apply_site(request(asked)).await)
+    let applied = tell(session, plan, client.apply_site(request(asked)).await)?;
+    settle(session, options.no_wait, applied).await
 }
 
 /// `assign`
 pub async fn assign(session: &Session, options: &Assign) -> Result<(), Failure> {
+    if options.purge_data && options.role != NO_ROLE {
+        return Err(Failure::invalid(
+            "--purge-data removes the data of a role that goes",
+            "use it with the role `none`; nothing was changed",
+        ));
+    }
     let mut client = session.link().await?.client;
     check_node(&options.node, &stored(&mut client).await?)?;
     let node = options.node.clone();
@@ -53,8 +60,24 @@ pub async fn assign(session: &Session, options: &Assign) -> Result<(), Failure> 
     let Some((plan, base)) = agreed(session, plan, options.consent)? else {
         return Ok(());
     };
-    let asked = v1::AssignRequest { node, role, base };
-    tell(session, plan, client.assign(request(asked)).await)
+    let asked = v1::AssignRequest {
+        node,
+        role,
+        base,
+        purge_data: options.purge_data,
+    };
+    let applied = tell(session, plan, client.assign(request(asked)).await)?;
+    settle(session, options.no_wait, applied).await
+}
+
+/// Follows the nodes until they have what was applied. A program that reads documents has had its
+/// document, and is told by the exit code.
+async fn settle(session: &Session, no_wait: bool, applied: v1::Applied) -> Result<(), Failure> {
+    if no_wait {
+        return Ok(());
+    }
+    let tell = !session.for_programs();
+    super::roles::follow(session, session.link().await?, applied.id, tell).await
 }
 
 /// A document that is valid; what is doubtful in it is told on standard error.
@@ -151,7 +174,11 @@ fn agreed(
     Ok(Some((plan, base)))
 }
 
-fn tell(session: &Session, plan: PlanView, applied: Answer<v1::Applied>) -> Result<(), Failure> {
+fn tell(
+    session: &Session,
+    plan: PlanView,
+    applied: Answer<v1::Applied>,
+) -> Result<v1::Applied, Failure> {
     let applied = applied.map_err(refused)?.into_inner();
     let desired = applied.id.map(GenerationView::from);
     let view = AppliedView {
@@ -166,7 +193,8 @@ fn tell(session: &Session, plan: PlanView, applied: Answer<v1::Applied>) -> Resu
         } else {
             format!("Nothing was changed: the site is at generation {generation}.\n")
         }
-    })
+    })?;
+    Ok(applied)
 }
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ pub(super) fn node(
         certificate_expires_unix_ms: NOW + 6 * DAY,
         re_enrol_open_until_unix_ms: 0,
         drained: false,
+        role_state: None,
     }
 }
 

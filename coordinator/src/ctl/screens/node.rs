@@ -22,6 +22,9 @@ pub fn node(node: &NodeView, status: &StatusView, now: Moment, look: Look) -> St
         "role",
         node.role.as_deref().map_or("none".to_owned(), clean),
     );
+    if let Some(state) = &node.role_state {
+        super::roles::lines(state, now, look, &mut line);
+    }
     presence(node, now, look, &mut line);
     line("generation", generation(node, status));
     line("certificate", certificate(node, now, look));

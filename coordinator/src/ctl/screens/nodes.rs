@@ -5,10 +5,11 @@ use crate::ctl::paint::{Cell, Column, Look, Tone, table};
 use crate::ctl::time::Moment;
 use crate::ctl::views::{HealthView, NodeView, State};
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     Column::kept("NAME"),
     Column::kept("ROLE"),
     Column::kept("STATE"),
+    Column::dropped("ROLE IS", 4),
     Column::dropped("SINCE", 4),
     Column::dropped("VERSION", 5),
     Column::dropped("CERT", 3),
@@ -48,6 +49,9 @@ fn row(node: &NodeView, now: Moment) -> Vec<Cell> {
         Cell::plain(&node.name),
         node.role.as_ref().map_or_else(Cell::nothing, Cell::plain),
         Cell::new(tone(node.state), node.state.name()),
+        node.role_state.as_ref().map_or_else(Cell::nothing, |it| {
+            Cell::new(super::roles::tone(it.place), it.place.name())
+        }),
         node.state_since
             .map_or_else(Cell::nothing, |since| Cell::plain(since.ago(now))),
         node.version

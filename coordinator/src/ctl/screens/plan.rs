@@ -1,15 +1,16 @@
 //! A plan, and how far a key rotation is.
 
+use super::node_plans;
 use crate::ctl::failure::plural;
 use crate::ctl::paint::{Look, Tone, clean};
 use crate::ctl::views::{PlanView, RotationView, StepView};
 
 /// The steps, one line each, and their number.
 pub fn plan(plan: &PlanView, look: Look) -> String {
-    if plan.steps.is_empty() {
+    if plan.steps.is_empty() && plan.nodes.is_empty() {
         return "Nothing would change: the site is as wanted already.\n".to_owned();
     }
-    let text = steps(&plan.steps, look);
+    let text = steps(&plan.steps, look) + &node_plans(&plan.nodes, look);
     let count = plan.steps.len();
     let base = plan.base.map_or("no site".to_owned(), |id| {
         format!("generation {}", id.generation)

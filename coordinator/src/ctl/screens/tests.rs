@@ -268,6 +268,7 @@ fn plans_and_what_became_of_them() {
         ),
     ];
     let some = PlanView::from(v1::Plan {
+        nodes: Vec::new(),
         base: id(14),
         steps,
     });
@@ -278,6 +279,7 @@ fn plans_and_what_became_of_them() {
             &PlanView {
                 base: None,
                 steps: Vec::new(),
+                nodes: Vec::new(),
             },
             PLAIN,
         ),

@@ -17,6 +17,7 @@ mod coordinators;
 mod node;
 mod plan;
 mod recovery;
+mod roles;
 mod status;
 mod upgrade;
 
@@ -30,6 +31,10 @@ pub use coordinators::PartView;
 pub use node::{DiskView, HealthView, InterfaceView, NodeView, State};
 pub use plan::{AppliedView, PlanView, RotationView, SiteView, StepView};
 pub use recovery::{RecoveredView, RecoveryNodeView, RecoveryPlanView, RecoveryView};
+pub use roles::{
+    NodePlanView, NodeStepView, Place as RolePlace, RoleStateView, SecretView,
+    ServiceCertificateView,
+};
 pub use status::{CoordinatorView, Problem, Severity, StatusView, StoreView, problems};
 pub use upgrade::{PackageView, UpgradePlanView, UpgradeStepView, UpgradeView};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use hamesh_proto::v1;
 use serde::Serialize;
 
-use super::{GenerationView, some_text};
+use super::{GenerationView, RoleStateView, some_text};
 use crate::ctl::time::Moment;
 
 /// Whether a node is there.
@@ -84,6 +84,8 @@ pub struct NodeView {
     pub re_enrol_open_until: Option<Moment>,
     /// Whether it is to hold no claim.
     pub drained: bool,
+    /// How it is with its role; `None`: hamesh leaves what is on it alone.
+    pub role_state: Option<RoleStateView>,
     /// Version of its agent.
     pub version: Option<String>,
     /// Its kernel.
@@ -168,6 +170,7 @@ impl From<v1::NodeStatus> for NodeView {
             certificate_expires: Moment::of(certificate),
             re_enrol_open_until: Moment::of(node.re_enrol_open_until_unix_ms),
             drained: node.drained,
+            role_state: node.role_state.map(RoleStateView::from),
             version: some_text(facts.version),
             kernel: some_text(facts.kernel),
             boot_id: some_text(facts.boot_id),

@@ -3,7 +3,7 @@
 use hamesh_proto::v1;
 use serde::Serialize;
 
-use super::GenerationView;
+use super::{GenerationView, NodePlanView};
 
 /// The site document as it is stored.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +21,8 @@ pub struct PlanView {
     pub base: Option<GenerationView>,
     /// Its steps. None: nothing would change.
     pub steps: Vec<StepView>,
+    /// What that means on the nodes.
+    pub nodes: Vec<NodePlanView>,
 }
 
 /// One difference.
@@ -74,6 +76,7 @@ impl From<v1::Plan> for PlanView {
         PlanView {
             base: plan.base.map(GenerationView::from),
             steps: plan.steps.into_iter().map(StepView::from).collect(),
+            nodes: plan.nodes.into_iter().map(NodePlanView::from).collect(),
         }
     }
 }

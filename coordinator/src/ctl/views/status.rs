@@ -188,6 +188,7 @@ pub fn problems(status: &StatusView) -> Vec<Problem> {
         if node.state != State::Dead {
             health(node, &mut found);
             agreement(node, status, &mut found);
+            super::roles::problems(node, status.now, &mut found);
         }
     }
     // What concerns everything comes before what concerns one node.

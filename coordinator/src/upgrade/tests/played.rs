@@ -198,6 +198,7 @@ async fn what_a_node_says_when_it_fails_ends_it_and_no_other_is_touched() {
     assert!(kinds.contains(&"upgrade.failed".to_owned()), "{kinds:?}");
     // Nobody is told an order that is over, nor was the other ever told one.
     let token = v1::AssignRequest {
+        purge_data: false,
         node: "node-1".to_owned(),
         role: String::new(),
         base: site.status().await.desired,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::*;
+use super::*;
 
 /// What stands on it.
 #[derive(Debug, Clone, Default)]
@@ -134,6 +134,25 @@ impl Machine {
             Some(made) => Seen::Present(state(made)),
             None => Seen::Absent,
         }
+    }
+}
+
+/// Stops after each step, looks and plans anew, from this state of a machine to what is desired.
+pub fn every_prefix_leaves_the_rest(machine: &Machine, desired: &Desired) {
+    let whole = machine.plan(desired);
+    for stopped in 0..=whole.steps.len() {
+        let mut machine = machine.clone();
+        for step in &whole.steps[..stopped] {
+            machine.take(step, desired);
+        }
+        let left = machine.plan(desired);
+        let actions = |steps: &[Step]| steps.iter().map(|it| it.action.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            actions(&left.steps),
+            actions(&whole.steps[stopped..]),
+            "after {stopped} steps of {}",
+            whole.steps.len()
+        );
     }
 }
 

@@ -1,0 +1,108 @@
+//! What shows that a configuration works.
+
+use std::time::Duration;
+
+use hamesh_roles::checks::HttpUrl;
+use hamesh_roles::engine::{Gate, Probe};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::apply::systemd::{Systemd, journal};
+use crate::apply::trouble::Trouble;
+use crate::checks::{Outcome, http, tcp};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long one look may take.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long a unit must stay active: one that ends at once was never well.
+const STAYS: Duration = Duration::from_secs(1);
+
+/// Waits until every gate has been seen to hold. `units` are those whose words matter if one does
+/// not.
+///
+/// # Errors
+/// [`Trouble`]: the first that did not hold in its time.
+pub async fn prove(gates: &[Gate], units: &[&str], systemd: &Systemd) -> Result<(), Trouble> {
+    for gate in gates {
+        prove_one(gate, units, systemd).await?;
+    }
+    Ok(())
+}
+
+async fn prove_one(gate: &Gate, units: &[&str], systemd: &Systemd) -> Result<(), Trouble> {
+    let within = Duration::from_millis(gate.within_ms);
+    let until = Instant::now() + within;
+    loop {
+        let look = timeout(LOOK, probe(&gate.probe, systemd)).await;
+        let seen = look.unwrap_or_else(|_| Err(format!("no answer within {LOOK:?}")));
+        let Err(why) = seen else {
+            return Ok(());
+        };
+        if Instant::now() >= until {
+            let problem = format!("{} was not seen within {within:?}: {why}", gate.name);
+            let said = match &gate.probe {
+                Probe::Active { unit } => journal(&[unit]).await,
+                Probe::Tcp { .. } | Probe::Http { .. } => journal(units).await,
+            };
+            return Err(Trouble::with(problem, said));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn probe(probe: &Probe, systemd: &Systemd) -> Outcome {
+    match probe {
+        Probe::Active { unit } => {
+            let first = active(unit, systemd).await?;
+            sleep(STAYS).await;
+            match active(unit, systemd).await? == first {
+                true => Ok(()),
+                false => Err(format!("{unit} was started anew meanwhile")),
+            }
+        }
+        Probe::Tcp { address } => tcp::probe(*address).await,
+        Probe::Http { url } => {
+            let url: HttpUrl = url.parse().map_err(|error| format!("{url}: {error}"))?;
+            http::probe(&url).await
+        }
+    }
+}
+
+/// systemd's name of the start with which it is active.
+async fn active(unit: &str, systemd: &Systemd) -> Result<String, String> {
+    let now = systemd.look(unit).await.map_err(|it| it.problem)?;
+    match now.active.as_str() {
+        "active" => Ok(now.invocation),
+        other => Err(format!("{unit} is {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(address: std::net::SocketAddr, within_ms: u64) -> Gate {
+        Gate {
+            name: "the door is open".to_owned(),
+            probe: Probe::Tcp { address },
+            within_ms,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gate_is_waited_for_and_one_that_stays_shut_says_what_was_seen_last() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let systemd = Systemd::default();
+        let open = [gate(address, 1000)];
+        prove(&open, &[], &systemd).await.expect("it is open");
+        drop(listener);
+        let trouble = prove(&[gate(address, 300)], &[], &systemd).await;
+        let problem = trouble.expect_err("it is shut").problem;
+        assert!(
+            problem.starts_with("the door is open was not seen"),
+            "{problem}"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! What an agent is told of its node's role.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hamesh_proto::parts;
+use hamesh_proto::v1::coordinator_message::Kind as ToAgent;
+use tonic::Status;
+
+use super::super::ROLES_PROTOCOL;
+use super::Serving;
+use crate::roles::Released;
+use crate::roles::questions::Asked;
+use crate::roles::rollout::same;
+
+impl Serving {
+    /// Sends the role's order that the node may have, and the question that stands for it.
+    pub(super) async fn push_role(
+        &mut self,
+        released: &Released,
+        asked: &Asked,
+    ) -> Result<(), Status> {
+        if self.protocol < ROLES_PROTOCOL {
+            return Ok(());
+        }
+        let node = &self.admitted.node;
+        if let Some(order) = released.get(node)
+            && !self
+                .told
+                .role
+                .as_ref()
+                .is_some_and(|told| same(told, order))
+        {
+            for part in parts::cut_role(order) {
+                self.send(ToAgent::RolePart(part)).await?;
+            }
+            self.told.role = Some(Arc::clone(order));
+        }
+        let none = BTreeMap::new();
+        let asked = asked.get(&self.admitted.node).unwrap_or(&none);
+        for (name, question) in asked {
+            if !self.told.asked.contains(name) {
+                self.send(ToAgent::PlanRole((**question).clone())).await?;
+            }
+        }
+        self.told.asked = asked.keys().cloned().collect();
+        Ok(())
+    }
+}

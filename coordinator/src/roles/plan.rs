@@ -1,0 +1,238 @@
+//! Who may have what is new now. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hamesh_proto::ids::NodeId;
+use hamesh_roles::Role;
+
+/// A node that is to have something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// By which it is grouped; without one nobody waits for another.
+    pub role: Option<Role>,
+    /// What it is to have; or what is missing for that.
+    pub wanted: Result<Wanted, String>,
+    /// Whether it has a session.
+    pub connected: bool,
+    /// Whether it holds a claim.
+    pub holds: bool,
+    /// Whether it may have it already.
+    pub released: bool,
+    /// Whether it was at it when it was last heard.
+    pub at_it: bool,
+    /// What it said last in this session.
+    pub report: Option<Report>,
+}
+
+/// What a node is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Names it.
+    pub digest: String,
+    /// How often it was to be tried again.
+    pub attempt: u64,
+    /// Only look.
+    pub observe: bool,
+}
+
+/// What a node says of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Of which.
+    pub digest: String,
+    /// Of which attempt.
+    pub attempt: u64,
+    /// How it is with it.
+    pub phase: Phase,
+    /// Why it failed.
+    pub problem: String,
+}
+
+/// How a node is with an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It never had one.
+    None,
+    /// It is at it.
+    Applying,
+    /// It has it, and that was seen to work.
+    Done,
+    /// It could not.
+    Failed,
+    /// It only looks.
+    Observing,
+}
+
+/// How a node is with what it is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// It has it.
+    AsWanted,
+    /// It only looks.
+    Observed,
+    /// It may have it, and has not said yet that it does.
+    Applying,
+    /// It could not.
+    Failed(String),
+    /// It has no session.
+    Away,
+    /// Its session ended while it was at it: nobody knows what became of it.
+    Left,
+    /// It waits.
+    Waits(Reason),
+}
+
+/// Why a node waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Something is missing for it.
+    Missing(String),
+    /// Its agent does not tell how its role is.
+    Silent,
+    /// Its agent lost what applies roles.
+    Lost(String),
+    /// One after the other.
+    After(NodeId),
+    /// It failed there.
+    FailedAt(NodeId),
+    /// It is the only one that is seen to work.
+    LastOne,
+}
+
+impl Place {
+    /// Whether nothing is left to do that this coordinator could wait for.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Place::AsWanted
+            | Place::Observed
+            | Place::Failed(_)
+            | Place::Away
+            | Place::Left
+            | Place::Waits(
+                Reason::Missing(_)
+                | Reason::Silent
+                | Reason::Lost(_)
+                | Reason::FailedAt(_)
+                | Reason::LastOne,
+            ) => true,
+            Place::Applying | Place::Waits(Reason::After(_)) => false,
+        }
+    }
+}
+
+/// How each node is, at most one more of each role being at it than were before.
+pub fn plan(nodes: &BTreeMap<NodeId, Node>) -> BTreeMap<NodeId, Place> {
+    let mut groups: BTreeMap<Role, Vec<(&NodeId, &Node)>> = BTreeMap::new();
+    let mut places = BTreeMap::new();
+    for (id, node) in nodes {
+        match node.role {
+            Some(role) => groups.entry(role).or_default().push((id, node)),
+            // What earlier roles left is cleared away: nobody is served by it.
+            None => {
+                let place = standing(node).unwrap_or(Place::Applying);
+                places.insert(id.clone(), place);
+            }
+        }
+    }
+    for group in groups.into_values() {
+        turn(&group, &mut places);
+    }
+    places
+}
+
+/// One role.
+fn turn(group: &[(&NodeId, &Node)], places: &mut BTreeMap<NodeId, Place>) {
+    let mut behind = Vec::new();
+    let (mut busy, mut failed) = (None, None);
+    for (id, node) in group {
+        let Some(place) = standing(node) else {
+            behind.push((*id, *node));
+            continue;
+        };
+        match &place {
+            Place::Applying | Place::Left => busy = busy.or(Some(*id)),
+            Place::Failed(_) => failed = failed.or(Some(*id)),
+            Place::AsWanted | Place::Observed | Place::Away | Place::Waits(_) => {}
+        }
+        places.insert((*id).clone(), place);
+    }
+    // What does not serve first, then standbys, then holders.
+    behind.sort_by_key(|(id, node)| (serves(node), node.holds, *id));
+    for (id, node) in behind {
+        let place = match (failed, busy) {
+            (Some(at), _) => Place::Waits(Reason::FailedAt(at.clone())),
+            (None, Some(at)) => Place::Waits(Reason::After(at.clone())),
+            (None, None) if last_one(id, node, group) => Place::Waits(Reason::LastOne),
+            (None, None) => {
+                busy = Some(id);
+                Place::Applying
+            }
+        };
+        places.insert(id.clone(), place);
+    }
+}
+
+/// How a node is by itself; `None`: it could begin.
+fn standing(node: &Node) -> Option<Place> {
+    let wanted = match &node.wanted {
+        Ok(wanted) => wanted,
+        Err(missing) => return Some(Place::Waits(Reason::Missing(missing.clone()))),
+    };
+    if !node.connected {
+        return Some(if node.at_it { Place::Left } else { Place::Away });
+    }
+    let Some(report) = &node.report else {
+        return Some(Place::Waits(Reason::Silent));
+    };
+    if report.phase == Phase::None && !report.problem.is_empty() {
+        return Some(Place::Waits(Reason::Lost(report.problem.clone())));
+    }
+    let of_this = report.digest == wanted.digest && report.attempt == wanted.attempt;
+    match (of_this, report.phase) {
+        (true, Phase::Applying) => Some(Place::Applying),
+        (true, Phase::Done) if !wanted.observe => Some(Place::AsWanted),
+        (true, Phase::Observing) if wanted.observe => Some(Place::Observed),
+        (true, Phase::Failed) => Some(Place::Failed(report.problem.clone())),
+        (_, _) if node.released || wanted.observe => Some(Place::Applying),
+        (_, _) => None,
+    }
+}
+
+/// Whether it was seen to work with what it had.
+fn serves(node: &Node) -> bool {
+    let phase = node.report.as_ref().map(|report| report.phase);
+    node.connected && matches!(phase, Some(Phase::Done | Phase::Observing))
+}
+
+/// Whether it serves and no other does, though there are others that could.
+fn last_one(id: &NodeId, node: &Node, group: &[(&NodeId, &Node)]) -> bool {
+    let others = || group.iter().filter(|(other, _)| *other != id);
+    serves(node) && others().next().is_some() && !others().any(|(_, other)| serves(other))
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Missing(what) => f.write_str(what),
+            Reason::Silent => f.write_str(
+                "its agent has not told how its role is; if it stays so, upgrade hamesh-agent, or \
+                 look at `systemctl status hamesh-apply` on it",
+            ),
+            Reason::Lost(problem) => {
+                write!(f, "{problem}; see `systemctl status hamesh-apply` on it")
+            }
+            Reason::After(node) => write!(f, "one after the other: {node} is at it"),
+            Reason::FailedAt(node) => write!(
+                f,
+                "it failed on {node}; mend that and apply again, or `coordctl role retry {node}`"
+            ),
+            Reason::LastOne => {
+                f.write_str("no other node of the role is seen to work, so it is left as it is")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

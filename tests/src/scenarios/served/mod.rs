@@ -1,0 +1,102 @@
+//! The reference site as `./lab/up` leaves it: a page over TLS through an edge proxy and an
+//! internal proxy, both built by their roles.
+//!
+//! | module | about |
+//! |---|---|
+//! | [`page`] | what a browser sees, and what a scan does |
+//! | [`changes`] | none is felt, a bad one is put back, an interrupted one ends |
+//! | [`drift`] | what others change on a node, and nodes that are only looked at |
+//! | [`faults`] | each proxy lost in each way, under load |
+//! | `load` | requests without a pause, and what became of them |
+
+pub mod changes;
+pub mod drift;
+pub mod faults;
+mod load;
+pub mod page;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use crate::scenarios::World;
+use crate::scenarios::identity::apply;
+use crate::site::wait::until;
+use crate::site::{PATIENCE, Site};
+
+/// The address of the page, and its name.
+const EDGE: &str = "192.168.30.130";
+const NAME: &str = "www.thirteen.test";
+/// The proxies of each role.
+const OUTER: [&str; 2] = ["haproxy-ext-1", "haproxy-ext-2"];
+const INNER: [&str; 2] = ["haproxy-int-1", "haproxy-int-2"];
+/// Where their configuration is.
+const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+
+/// `coordctl role status`
+#[derive(Debug, Clone, Deserialize)]
+struct RoleState {
+    node: String,
+    place: String,
+    reason: Option<String>,
+    drift: Vec<String>,
+    corrected: u64,
+}
+
+fn role_of(site: &Site, node: &str) -> Result<RoleState> {
+    let states: Vec<RoleState> = site.query(&["role", "status"])?;
+    let mut states = states.into_iter();
+    states
+        .find(|state| state.node == node)
+        .with_context(|| format!("{node} has no role that is applied"))
+}
+
+/// Waits until these nodes have what they are to have.
+fn until_as_wanted(site: &Site, nodes: &[&str]) -> Result<()> {
+    until("every role is as wanted", PATIENCE, || {
+        for node in nodes {
+            let state = role_of(site, node)?;
+            ensure!(
+                state.place == "as-wanted" && state.drift.is_empty(),
+                "{state:?}"
+            );
+        }
+        Ok(())
+    })
+}
+
+/// The document with another part of its text.
+fn changed(site: &Site, from: &str, to: &str) -> Result<String> {
+    let document = site.coordctl(&["site"])?;
+    let other = document.replacen(from, to, 1);
+    ensure!(other != document, "`{from}` is not in:\n{document}");
+    Ok(other)
+}
+
+/// Applies a document and waits until the nodes have it.
+fn applied(site: &Site, document: &str) -> Result<()> {
+    apply(site, document)?.expect(0, &[])
+}
+
+/// The node of a role that holds the claim, and the other one.
+fn holder_and_other(
+    site: &Site,
+    claim: &str,
+    nodes: [&'static str; 2],
+) -> Result<[&'static str; 2]> {
+    until("one of the two holds", PATIENCE, || {
+        let [a, b] = nodes;
+        let parts = (site.part(a, claim)?, site.part(b, claim)?);
+        match (parts.0.as_str(), parts.1.as_str()) {
+            ("holding", "standby") => Ok([a, b]),
+            ("standby", "holding") => Ok([b, a]),
+            _ => anyhow::bail!("{parts:?}"),
+        }
+    })
+}
+
+/// Waits until a browser outside is served.
+fn until_served(world: &World) -> Result<()> {
+    until("the page is served", PATIENCE, || {
+        page::fetch(world, &[]).map(drop)
+    })
+}
