@@ -26,7 +26,8 @@ use crate::world::World;
 
 /// How long an agent whose session was just opened may take to tell how its role is.
 const HEARING: Duration = Duration::from_secs(20);
-/// How often it looks even if nothing woke it.
+/// How often it looks even if nothing woke it. Sessions wake nobody here: of a large site some
+/// agent says something all the time.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Runs for ever.
@@ -40,17 +41,14 @@ pub async fn drive(core: Arc<Core>) {
         begun: Instant::now(),
     };
     let (mut world, mut reports) = (core.world.subscribe(), core.roles.reports());
-    let mut sessions = core.sessions.changes();
     loop {
         let newest = Arc::clone(&world.borrow_and_update());
         reports.mark_unchanged();
-        sessions.mark_unchanged();
         driver.look(&newest).await;
         // What they are of lives as long as this very struct does.
         tokio::select! {
             _ = world.changed() => {}
             _ = reports.changed() => {}
-            _ = sessions.changed() => {}
             () = sleep(TICK) => {}
         }
     }
@@ -104,7 +102,10 @@ impl Driver {
 
     fn nodes(&self, orders: &Orders) -> BTreeMap<NodeId, Node> {
         let verdicts = self.core.verdicts.borrow().clone();
-        let said = self.core.sessions.said_by(orders.keys());
+        // What a node holds counts where something is rolled out alone.
+        let configured = orders.iter().filter(|(_, order)| order.configured);
+        let said = configured.map(|(id, _)| id);
+        let said = self.core.sessions.said_by(said);
         let reports = Arc::clone(&self.core.roles.reports().borrow());
         let node = |(id, order): (&NodeId, &Order)| {
             let facts = said.get(id).and_then(|said| said.facts.as_ref());
