@@ -35,6 +35,7 @@ pub mod core;
 pub mod ctl;
 pub mod desired;
 pub mod enrolment;
+mod harmless;
 pub mod init;
 pub mod join;
 pub mod joining;

@@ -9,8 +9,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use hamesh_proto::digest::sha256_hex;
 use hamesh_roles::Engine;
-use ring::digest::{SHA256, digest};
 
 use crate::cgroup::Cgroups;
 use crate::names::{self, CACHE, WORK_GROUP};
@@ -72,13 +72,7 @@ pub fn path(engine: Engine) -> PathBuf {
 
 /// A short hash in hex.
 pub fn hex_key(bytes: &[u8]) -> String {
-    let hash = digest(&SHA256, bytes);
-    let hex: String = hash
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    hex[..KEY_LENGTH].to_owned()
+    sha256_hex(bytes)[..KEY_LENGTH].to_owned()
 }
 
 /// Removes images and images in the making, all or only the latter.

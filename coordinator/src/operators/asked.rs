@@ -1,9 +1,12 @@
 //! What the audit trail keeps of each request, in words and without secrets.
 
-use hamesh_proto::hex;
+use hamesh_proto::digest::sha256_hex;
 use hamesh_proto::v1;
 
 use super::audit::Asked;
+
+/// Digits of a digest that tell two documents apart for people.
+const DIGITS: usize = 16;
 
 /// Requests that only read.
 macro_rules! reads {
@@ -48,8 +51,7 @@ reads!(
 
 changes!(
     ApplySiteRequest: |it| {
-        let digest = ring::digest::digest(&ring::digest::SHA256, it.yaml.as_bytes());
-        let digest = hex::encode(&digest.as_ref()[..8]);
+        let digest = &sha256_hex(it.yaml.as_bytes())[..DIGITS];
         let (length, base) = (it.yaml.len(), generation(it.base));
         format!("a document of {length} bytes (SHA-256 {digest}), planned on {base}")
     },

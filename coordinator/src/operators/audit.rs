@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Answer, OperatorsService};
+use crate::harmless::clipped;
 use crate::ledger::{AUDIT_KEPT, Call};
 use crate::records::{AuditRecord, AuditResult, OperatorAccess};
 
@@ -112,7 +113,7 @@ impl OperatorsService {
             actor,
             certificate: peer.serial,
             call: method.to_owned(),
-            request: clipped(asked),
+            request: clipped(asked, LONGEST),
         };
         Ok(self.core.ledger.audit_begin(call).await?)
     }
@@ -147,7 +148,7 @@ fn result(refused: Option<&Status>) -> AuditResult {
     let Some(status) = refused else {
         return AuditResult::Done;
     };
-    let told = clipped(status.message());
+    let told = clipped(status.message(), LONGEST);
     match status.code() {
         Code::Ok => AuditResult::Done,
         Code::Cancelled
@@ -188,12 +189,6 @@ fn entry(record: AuditRecord) -> v1::AuditEntry {
     }
 }
 
-/// What comes from outside may be long, and hold anything.
-fn clipped(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(LONGEST).map(shown).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_the_trail_keeps_is_bounded_and_has_no_control_characters() {
-        let text = clipped(&"a\u{1b}[2J\n".repeat(LONGEST));
+        let text = clipped(&"a\u{1b}[2J\n".repeat(LONGEST), LONGEST);
         assert_eq!(text.chars().count(), LONGEST);
         assert!(!text.chars().any(char::is_control));
     }

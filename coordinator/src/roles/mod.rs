@@ -31,6 +31,7 @@ use hamesh_proto::ids::NodeId;
 use hamesh_proto::v1;
 use tokio::sync::watch;
 
+use crate::harmless::clipped;
 use crate::store::Revision;
 use questions::Questions;
 
@@ -134,6 +135,5 @@ fn lines(lines: Vec<String>) -> Vec<String> {
 }
 
 fn clean(text: String) -> String {
-    let shown = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(LINE).map(shown).collect()
+    clipped(&text, LINE)
 }

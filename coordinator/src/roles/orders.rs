@@ -1,14 +1,13 @@
 //! What each node is to have, rendered from the site and the secrets.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::seal::SealKey;
-use hamesh_proto::{ports, v1};
+use hamesh_proto::v1;
 use hamesh_roles::engine::{Certificate, Desired, Resource};
-use hamesh_roles::render::{Secrets, desired};
+use hamesh_roles::render::{Secrets, desired, nothing};
 use hamesh_roles::site::Mode;
 use hamesh_roles::{Role, Site};
 
@@ -73,20 +72,6 @@ pub fn of_site(
         (node.clone(), order)
     };
     site.nodes.iter().map(order).collect()
-}
-
-/// All that is left on a node whose role the document does not configure.
-fn nothing(site: &Site) -> Desired {
-    let addresses = site
-        .coordinators
-        .iter()
-        .filter_map(|it| site.management_address(it));
-    Desired {
-        lifelines: addresses
-            .map(|ip| SocketAddr::new(ip, ports::API))
-            .collect(),
-        ..Desired::default()
-    }
 }
 
 /// The certificate of this name that a node's role has.

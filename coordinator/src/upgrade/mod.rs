@@ -38,6 +38,8 @@ use hamesh_proto::version::PackageVersion;
 use hamesh_proto::{hex, random, v1};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use crate::harmless::clipped;
+
 /// The most characters that are kept of a line of an agent's.
 const LINE: usize = 400;
 /// The most lines.
@@ -105,10 +107,7 @@ impl Upgrades {
     /// An agent says what became of an order. It may say anything: what is kept of it is bounded,
     /// and harmless on a terminal.
     pub fn heard(&self, node: &NodeId, outcome: v1::UpgradeOutcome) {
-        let clean = |text: String| {
-            let shown = |c: char| if c.is_control() { ' ' } else { c };
-            text.chars().take(LINE).map(shown).collect::<String>()
-        };
+        let clean = |text: String| clipped(&text, LINE);
         let outcome = v1::UpgradeOutcome {
             order: clean(outcome.order),
             problem: clean(outcome.problem),

@@ -54,7 +54,7 @@ pub fn desired(site: &Site, node: &NodeId, secrets: &Secrets) -> Result<Option<D
         secrets,
     };
     let rendered = match it.role {
-        None => Some(Desired::default()),
+        None => return Ok(Some(nothing(site))),
         Some(Role::EdgeProxy) => match &site.edge_proxy {
             Some(edge) => Some(edge::desired(&place, edge)?),
             None => None,
@@ -70,6 +70,14 @@ pub fn desired(site: &Site, node: &NodeId, secrets: &Secrets) -> Result<Option<D
         lifelines: lifelines(site),
         ..desired
     }))
+}
+
+/// All that a node is to have for which no role is wanted: what earlier ones made goes.
+pub fn nothing(site: &Site) -> Desired {
+    Desired {
+        lifelines: lifelines(site),
+        ..Desired::default()
+    }
 }
 
 /// The API of each coordinator, where nodes reach it.

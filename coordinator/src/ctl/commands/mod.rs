@@ -5,6 +5,7 @@ mod backup;
 mod claims;
 mod context;
 mod coordinators;
+mod following;
 mod generate;
 mod gossip;
 mod init;

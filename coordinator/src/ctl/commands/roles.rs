@@ -1,11 +1,11 @@
 //! `role`, `secret` and `certificate`: what nodes have on them, and what that needs.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use hamesh_proto::v1;
-use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
+use super::following::{End, Lost, whoever_leads};
 use super::{Session, nodes, refused, status};
 use crate::ctl::cli::{CertificateCommand, RoleCommand, SecretCommand};
 use crate::ctl::failure::{Failure, plural};
@@ -14,10 +14,6 @@ use crate::ctl::screens;
 use crate::ctl::time::Moment;
 use crate::ctl::views::{RolePlace, RoleStateView, SecretView};
 
-/// How long the next leader may be looked for while nodes are followed.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Before the leader is looked for again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// The largest file with a certificate that is read.
 const LARGEST_PEM: u64 = 64 * 1024;
 /// The certificate that operators give, as the coordinator knows it.
@@ -70,40 +66,14 @@ pub async fn follow(
     id: Option<v1::AssignmentId>,
     tell: bool,
 ) -> Result<(), Failure> {
-    let (mut link, mut lost_at) = (Some(first), Instant::now());
-    loop {
-        let lost = match link.take() {
-            Some(mut link) => match listen(session, &mut link, id, tell).await {
-                Ok(()) => return Ok(()),
-                Err(End::Failed(failure)) => return Err(failure),
-                Err(End::Lost { why, heard }) => {
-                    if heard {
-                        lost_at = Instant::now();
-                    }
-                    why
-                }
-            },
-            None => "no coordinator leads yet".to_owned(),
-        };
-        if lost_at.elapsed() > PATIENCE {
-            return Err(Failure::failed(
-                format!("the nodes were not followed to the end: {lost}"),
-                "they go on without a listener; `coordctl role follow` shows how",
-            ));
-        }
-        sleep(TRY_AGAIN).await;
-        link = match session.link().await {
-            Ok(link) => Some(link),
-            Err(Failure::Unreachable { .. } | Failure::Leaderless) => None,
-            Err(other) => return Err(other),
-        };
-    }
-}
-
-/// How listening ended before its end.
-enum End {
-    Failed(Failure),
-    Lost { why: String, heard: bool },
+    let listen = async |link: &mut Link| listen(session, link, id, tell).await;
+    whoever_leads(session, first, listen, |lost| {
+        Failure::failed(
+            format!("the nodes were not followed to the end: {lost}"),
+            "they go on without a listener; `coordctl role follow` shows how",
+        )
+    })
+    .await
 }
 
 async fn listen(
@@ -111,40 +81,43 @@ async fn listen(
     link: &mut Link,
     id: Option<v1::AssignmentId>,
     tell: bool,
-) -> Result<(), End> {
+) -> Result<End, Failure> {
     let ended = |status: &tonic::Status, heard: bool| match Link::lost(status) {
-        true => End::Lost {
-            why: status.message().to_owned(),
+        true => Ok(End::Lost(Lost {
+            text: status.message().to_owned(),
             heard,
-        },
-        false => End::Failed(refused(status.clone())),
+        })),
+        false => Err(refused(status.clone())),
     };
     let stream = link
         .client
         .follow_roles(v1::FollowRolesRequest { id })
         .await;
-    let mut stream = stream.map_err(|status| ended(&status, false))?.into_inner();
-    let (mut heard, mut states) = (false, std::collections::BTreeMap::new());
+    let mut stream = match stream {
+        Ok(stream) => stream.into_inner(),
+        Err(status) => return ended(&status, false),
+    };
+    let (mut heard, mut states) = (false, BTreeMap::new());
     loop {
-        let message = stream
-            .message()
-            .await
-            .map_err(|status| ended(&status, heard))?;
-        let Some(progress) = message else {
-            let why = "the coordinator stopped telling".to_owned();
-            return Err(End::Lost { why, heard });
+        let progress = match stream.message().await {
+            Ok(Some(progress)) => progress,
+            Ok(None) => {
+                let text = "the coordinator stopped telling".to_owned();
+                return Ok(End::Lost(Lost { text, heard }));
+            }
+            Err(status) => return ended(&status, heard),
         };
         heard = true;
         for node in progress.nodes {
             let view = RoleStateView::from(node);
             if tell {
                 let line = |look| screens::role_progress(&view, look);
-                session.output.show_one(&view, line).map_err(End::Failed)?;
+                session.output.show_one(&view, line)?;
             }
             states.insert(view.node.clone(), view);
         }
         if progress.done {
-            return verdict(states.values()).map_err(End::Failed);
+            return verdict(states.values()).map(|()| End::Finished);
         }
     }
 }

@@ -1,23 +1,15 @@
 //! `upgrade`: hamesh itself, one node after the other.
 
-use std::time::Duration;
-
 use hamesh_proto::v1;
-use tokio::time::{Instant, sleep};
 use tonic::Code;
 
+use super::following::{End, Lost, whoever_leads};
 use super::{Session, nodes, prompt, refused, status};
 use crate::ctl::cli::Upgrade;
 use crate::ctl::failure::{Failure, plural};
 use crate::ctl::link::{Link, request};
 use crate::ctl::screens;
 use crate::ctl::views::{UpgradePlanView, UpgradeView};
-
-/// How long the next leader may be looked for: a site's only coordinator is restarted, with its
-/// store.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Before the leader is looked for again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// `upgrade`
 pub async fn run(session: &Session, options: &Upgrade) -> Result<(), Failure> {
@@ -74,47 +66,14 @@ async fn watch(session: &Session, first: Link, wish: v1::UpgradeWish) -> Result<
         wish: Some(wish),
         resumed: false,
     };
-    let (mut link, mut lost_at) = (Some(first), Instant::now());
-    loop {
-        let lost = match link.take() {
-            Some(mut link) => match follow(session, &mut link, &mut asked).await? {
-                End::Finished => return Ok(()),
-                End::Lost(why) => {
-                    if why.heard {
-                        lost_at = Instant::now();
-                    }
-                    why.text
-                }
-            },
-            None => "no coordinator leads yet".to_owned(),
-        };
-        if lost_at.elapsed() > PATIENCE {
-            return Err(Failure::failed(
-                format!("the upgrade was not followed to its end: {lost}"),
-                "run the same command again: it goes on with what is left",
-            ));
-        }
-        sleep(TRY_AGAIN).await;
-        link = match session.link().await {
-            Ok(link) => Some(link),
-            Err(Failure::Unreachable { .. } | Failure::Leaderless) => None,
-            Err(other) => return Err(other),
-        };
-    }
-}
-
-/// How a stream ended.
-enum End {
-    Finished,
-    /// Without an end: whoever leads next goes on.
-    Lost(Lost),
-}
-
-/// A stream that was lost.
-struct Lost {
-    text: String,
-    /// Whether anything was heard by it.
-    heard: bool,
+    let listen = async |link: &mut Link| follow(session, link, &mut asked).await;
+    whoever_leads(session, first, listen, |lost| {
+        Failure::failed(
+            format!("the upgrade was not followed to its end: {lost}"),
+            "run the same command again: it goes on with what is left",
+        )
+    })
+    .await
 }
 
 async fn follow(
