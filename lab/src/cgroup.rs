@@ -45,6 +45,17 @@ enum Version {
     V2,
 }
 
+/// Which versions a node is given; named as systemd names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// Version 2 alone.
+    Unified,
+    /// Version 1 for the controllers, version 2 to follow processes.
+    Hybrid,
+    /// Version 1 alone.
+    Legacy,
+}
+
 impl Cgroups {
     /// Reads what is mounted on this machine.
     ///
@@ -87,11 +98,18 @@ impl Cgroups {
         Ok(cgroups)
     }
 
-    /// Whether nodes are to be given version 2 only.
-    pub fn unified(&self) -> bool {
-        self.hierarchies
-            .iter()
-            .all(|hierarchy| hierarchy.version == Version::V2)
+    /// What the systemd of a node is to find.
+    ///
+    /// Version 2 wherever it is mounted, if only beside version 1: a systemd in a container is not
+    /// told by version 1 that the last process of a service ended, and waits 90 s before it starts
+    /// the service anew.
+    pub fn for_nodes(&self) -> Given {
+        let is_v2 = |hierarchy: &&Hierarchy| hierarchy.version == Version::V2;
+        match self.hierarchies.iter().filter(is_v2).count() {
+            0 => Given::Legacy,
+            all if all == self.hierarchies.len() => Given::Unified,
+            _ => Given::Hybrid,
+        }
     }
 
     /// Makes a group of the lab in every hierarchy, with a memory limit if one is given.
@@ -311,7 +329,7 @@ cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0
     #[test]
     fn a_hybrid_host_freezes_with_version_1() {
         let cgroups = Cgroups::parse(HYBRID).expect("usable");
-        assert!(!cgroups.unified());
+        assert_eq!(cgroups.for_nodes(), Given::Hybrid);
         assert_eq!(
             cgroups.leading().map(|h| h.path.clone()),
             Some("/sys/fs/cgroup/freezer".into())
@@ -327,7 +345,7 @@ cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0
     #[test]
     fn a_version_2_host_gives_nodes_version_2() {
         let cgroups = Cgroups::parse("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0").expect("usable");
-        assert!(cgroups.unified());
+        assert_eq!(cgroups.for_nodes(), Given::Unified);
     }
 
     #[test]

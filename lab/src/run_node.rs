@@ -12,6 +12,7 @@ use hamesh_roles::Engine;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::personality::{self, Persona};
 
+use crate::cgroup::Given;
 use crate::engine::{REBOOT, nspawn, qemu, uml};
 use crate::image::write_file;
 use crate::lab::Lab;
@@ -37,13 +38,17 @@ fn boot_container(lab: &Lab, node: &Node) -> Result<Option<i32>> {
     host::plug_node(&lab.topology, node)?;
     disk::mount(node)?;
     let pool = names::pool_dir();
-    let unified = if lab.cgroups.unified() { "1" } else { "0" };
-    let status = Command::new("systemd-nspawn")
+    let mut command = Command::new("systemd-nspawn");
+    match lab.cgroups.for_nodes() {
+        Given::Unified => command.env(nspawn::HIERARCHY, "1"),
+        Given::Hybrid => command.env_remove(nspawn::HIERARCHY),
+        Given::Legacy => command.env(nspawn::HIERARCHY, "0"),
+    };
+    let status = command
         .args(nspawn::arguments(
             node,
             pool.exists().then_some(pool.as_path()),
         ))
-        .env(nspawn::HIERARCHY, unified)
         .stdin(Stdio::null())
         .status()
         .context("starting systemd-nspawn")?;

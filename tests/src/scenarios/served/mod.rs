@@ -77,21 +77,44 @@ fn applied(site: &Site, document: &str) -> Result<()> {
     apply(site, document)?.expect(0, &[])
 }
 
-/// The node of a role that holds the claim, and the other one.
+/// One of those that may hold a claim, in `coordctl explain`.
+#[derive(Debug, Clone, Deserialize)]
+struct Candidate {
+    node: String,
+    health: String,
+    holds: bool,
+    why_not: Option<String>,
+}
+
+/// `coordctl explain`
+#[derive(Debug, Clone, Deserialize)]
+struct Explained {
+    candidates: Vec<Candidate>,
+}
+
+/// The node of a role that holds the claim, and the other one, once that could take it: one that
+/// has just got its role joins those that may hold only after all promises of before have ended.
 fn holder_and_other(
     site: &Site,
     claim: &str,
     nodes: [&'static str; 2],
 ) -> Result<[&'static str; 2]> {
-    until("one of the two holds", PATIENCE, || {
-        let [a, b] = nodes;
-        let parts = (site.part(a, claim)?, site.part(b, claim)?);
-        match (parts.0.as_str(), parts.1.as_str()) {
-            ("holding", "standby") => Ok([a, b]),
-            ("standby", "holding") => Ok([b, a]),
-            _ => anyhow::bail!("{parts:?}"),
-        }
-    })
+    until(
+        "one of the two holds, and the other could",
+        PATIENCE,
+        || {
+            let Explained { candidates } = site.query(&["explain", claim])?;
+            let well = |it: &Candidate| it.health == "healthy" && it.why_not.is_none();
+            ensure!(candidates.iter().all(well), "{candidates:?}");
+            let holder = candidates.iter().find(|it| it.holds);
+            let holder = holder.with_context(|| format!("nobody holds: {candidates:?}"))?;
+            match nodes {
+                [a, b] if a == holder.node => Ok([a, b]),
+                [a, b] if b == holder.node => Ok([b, a]),
+                other => anyhow::bail!("{} is none of {other:?}", holder.node),
+            }
+        },
+    )
 }
 
 /// Waits until a browser outside is served.
