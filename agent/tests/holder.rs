@@ -183,7 +183,7 @@ impl Agent {
             ..Brief::default()
         };
         for order in [
-            Order::SessionKey(key),
+            Order::SessionKey(key, 1),
             Order::Fence(None),
             Order::Brief(Arc::new(brief)),
         ] {

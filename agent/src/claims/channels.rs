@@ -64,7 +64,8 @@ impl Refused {
 #[derive(Debug)]
 struct End {
     key: LeaseKey,
-    coordinator: bool,
+    /// The incarnation, if it is a coordinator's.
+    coordinator: Option<u64>,
     channel: Channel,
 }
 
@@ -86,23 +87,26 @@ impl Channels {
         }
     }
 
-    /// The key of a new session with a coordinator: the one before it is gone.
-    pub fn use_session_key(&mut self, key: LeaseKey) {
+    /// The key of a new session with a coordinator: the one before it is gone, and so are those
+    /// with coordinators of earlier incarnations. They would take this member's word for it that
+    /// they are outdated, and grant nothing more to a holder that has yet to learn of the restore.
+    pub fn use_session_key(&mut self, key: LeaseKey, incarnation: u64) {
         let node = key.node.clone();
-        self.replace(vec![key], true, |end| {
-            end.coordinator && end.key.node == node
+        self.replace(vec![key], Some(incarnation), |end| {
+            let earlier = end.coordinator.is_some_and(|of| of < incarnation);
+            earlier || (end.coordinator.is_some() && end.key.node == node)
         });
     }
 
     /// The keys with all other members: others are gone.
     pub fn use_peer_keys(&mut self, keys: Vec<LeaseKey>) {
-        self.replace(keys, false, |end| !end.coordinator);
+        self.replace(keys, None, |end| end.coordinator.is_none());
     }
 
     /// Another member has started anew under this number: what an earlier run of it says is
     /// another machine's.
     pub fn expect_run(&mut self, node: &NodeId, run: u64) {
-        let of_node = |end: &&mut End| !end.coordinator && end.key.node == *node;
+        let of_node = |end: &&mut End| end.coordinator.is_none() && end.key.node == *node;
         for end in self.ends.iter_mut().filter(of_node) {
             end.channel.expect_run(run);
         }
@@ -119,11 +123,15 @@ impl Channels {
         let content = end.channel.open(datagram).map_err(refused)?;
         let content = Content::decode(&content).map_err(|_| Refused::Content)?;
         match content {
-            Content::ToMember(messages) if end.coordinator => Ok(Opened::FromCoordinator(messages)),
-            Content::ToPeer(_) if !end.coordinator && !content.speaks_for(&end.key.node) => {
+            Content::ToMember(messages) if end.coordinator.is_some() => {
+                Ok(Opened::FromCoordinator(messages))
+            }
+            Content::ToPeer(_)
+                if end.coordinator.is_none() && !content.speaks_for(&end.key.node) =>
+            {
                 Err(Refused::Sender)
             }
-            Content::ToPeer(messages) if !end.coordinator => {
+            Content::ToPeer(messages) if end.coordinator.is_none() => {
                 Ok(Opened::FromPeer(end.key.node.clone(), messages))
             }
             Content::ToMember(_) | Content::ToPeer(_) | Content::ToCoordinator(_) => {
@@ -134,26 +142,31 @@ impl Channels {
 
     /// Seals a content for every coordinator with a key.
     pub fn seal_for_coordinators(&mut self, content: &[u8], mut send: impl FnMut(&NodeId, &[u8])) {
-        for end in self.ends.iter_mut().filter(|end| end.coordinator) {
+        for end in self.ends.iter_mut().filter(|end| end.coordinator.is_some()) {
             send(&end.key.node, &end.channel.seal(content));
         }
     }
 
     /// Seals a content for another member; `None` without a key for it.
     pub fn seal_for_peer(&mut self, node: &str, content: &[u8]) -> Option<(NodeId, Vec<u8>)> {
-        let is = |end: &&mut End| !end.coordinator && end.key.node.as_str() == node;
+        let is = |end: &&mut End| end.coordinator.is_none() && end.key.node.as_str() == node;
         let end = self.ends.iter_mut().find(is)?;
         Some((end.key.node.clone(), end.channel.seal(content)))
     }
 
-    fn replace(&mut self, keys: Vec<LeaseKey>, coordinator: bool, old: impl Fn(&End) -> bool) {
+    fn replace(
+        &mut self,
+        keys: Vec<LeaseKey>,
+        coordinator: Option<u64>,
+        old: impl Fn(&End) -> bool,
+    ) {
         self.ends.retain(|end| !old(end) || keys.contains(&end.key));
         for key in keys {
             // One key under two numberings would seal two datagrams with one nonce.
             if self.ends.iter().any(|end| end.key.id == key.id) {
                 continue;
             }
-            let other = if coordinator {
+            let other = if coordinator.is_some() {
                 Principal::Coordinator(key.node.clone())
             } else {
                 Principal::Agent(key.node.clone())
@@ -263,18 +276,31 @@ mod tests {
         assert_eq!(b.open(&sealed(&mut a, &release("a"))), Err(Refused::Key));
     }
 
-    #[test]
-    fn a_new_session_replaces_its_own_coordinators_key_alone() {
-        let mut agent = Channels::new(node("a"), 1);
-        agent.use_session_key(key("control-1", 1));
-        agent.use_session_key(key("control-2", 2));
-        agent.use_session_key(key("control-1", 3));
+    fn told(agent: &mut Channels) -> Vec<(String, u64)> {
         let mut told = Vec::new();
         agent.seal_for_coordinators(b"x", |node, datagram| {
             told.push((node.to_string(), key_id(datagram).expect("sealed")));
         });
         told.sort();
+        told
+    }
+
+    #[test]
+    fn a_new_session_replaces_its_own_coordinators_key_alone() {
+        let mut agent = Channels::new(node("a"), 1);
+        agent.use_session_key(key("control-1", 1), 1);
+        agent.use_session_key(key("control-2", 2), 1);
+        agent.use_session_key(key("control-1", 3), 1);
         let expected = [("control-1".to_owned(), 3), ("control-2".to_owned(), 2)];
-        assert_eq!(told, expected);
+        assert_eq!(told(&mut agent), expected);
+    }
+
+    #[test]
+    fn coordinators_of_before_a_restore_are_told_nothing_more() {
+        let mut agent = Channels::new(node("a"), 1);
+        agent.use_session_key(key("control-1", 1), 1);
+        agent.use_session_key(key("control-2", 2), 1);
+        agent.use_session_key(key("control-3", 3), 1_700_000_000);
+        assert_eq!(told(&mut agent), [("control-3".to_owned(), 3)]);
     }
 }

@@ -45,7 +45,7 @@ pub enum Order {
     /// What to care for.
     Brief(Arc<Brief>),
     /// A new session's key with a coordinator.
-    SessionKey(LeaseKey),
+    SessionKey(LeaseKey, u64),
     /// All keys with other members.
     PeerKeys(Vec<LeaseKey>),
     /// The number of each other member's newest start, where a coordinator knows it.
@@ -106,7 +106,9 @@ impl Holder {
     pub fn order(&mut self, order: Order, world: &mut impl World) {
         match order {
             Order::Brief(brief) => self.briefed(brief, world),
-            Order::SessionKey(key) => self.channels.use_session_key(key),
+            Order::SessionKey(key, incarnation) => {
+                self.channels.use_session_key(key, incarnation);
+            }
             Order::PeerKeys(keys) => self.channels.use_peer_keys(keys),
             Order::Starts(starts) => {
                 for (node, start) in starts {

@@ -67,13 +67,18 @@ pub struct SentKeys {
     pub starts: BTreeMap<NodeId, u64>,
     /// The session's key with the coordinator.
     pub coordinator: Option<LeaseKey>,
+    /// That coordinator's incarnation.
+    pub incarnation: u64,
     /// Peers' keys that are of no use.
     pub damaged: Vec<DamagedKey>,
 }
 
 impl From<v1::LeaseKeys> for SentKeys {
     fn from(wire: v1::LeaseKeys) -> Self {
-        let mut sent = Self::default();
+        let mut sent = Self {
+            incarnation: wire.incarnation,
+            ..Self::default()
+        };
         for key in wire.peers {
             if let Ok(node) = key.node.parse() {
                 sent.starts.insert(node, key.newest_start);

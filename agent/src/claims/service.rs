@@ -258,7 +258,7 @@ impl Service {
         }
         let mut given = orders.give(Order::PeerKeys(peers));
         for key in sessions {
-            given = given.and(orders.give(Order::SessionKey(key)));
+            given = given.and(orders.give(Order::SessionKey(key, 0)));
         }
         if let Err(error) = given {
             tracing::error!(%error, "claims: {error}");
@@ -287,6 +287,7 @@ impl Service {
             peers,
             starts,
             coordinator,
+            incarnation,
             damaged,
         } = keys.into();
         for damage in damaged {
@@ -295,7 +296,7 @@ impl Service {
         orders.give(Order::PeerKeys(peers.clone()))?;
         orders.give(Order::Starts(starts))?;
         if let Some(key) = coordinator {
-            orders.give(Order::SessionKey(key.clone()))?;
+            orders.give(Order::SessionKey(key.clone(), incarnation))?;
             if let Err(error) = self
                 .run
                 .keep_session_key(&StoredKeys::from([key].as_slice()))

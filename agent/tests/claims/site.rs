@@ -135,7 +135,7 @@ impl Site {
             .map(|n| (n.clone(), self.session_key(n)))
             .collect();
         for (name, key) in keys {
-            self.order(name.as_str(), Order::SessionKey(key));
+            self.order(name.as_str(), Order::SessionKey(key, 1));
         }
     }
 
@@ -155,7 +155,7 @@ impl Site {
         machine.holder = Some(Holder::new(node(name), machine.runs, BootId(1), metrics));
         for order in [
             Order::PeerKeys(keys),
-            Order::SessionKey(session),
+            Order::SessionKey(session, 1),
             Order::Fence(None),
             Order::Brief(Arc::new(brief)),
         ] {

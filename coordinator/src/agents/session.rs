@@ -367,6 +367,7 @@ impl Serving {
         let keys = v1::LeaseKeys {
             coordinator: Some(own.clone()),
             peers: peers.clone(),
+            incarnation: world.desired.id().incarnation,
         };
         self.send(ToAgent::LeaseKeys(keys)).await?;
         self.told.peer_keys = Some(peers);

@@ -103,7 +103,7 @@ impl Driver {
         self.order(Order::PeerKeys(sent.peers));
         self.order(Order::Starts(sent.starts));
         if let Some(key) = sent.coordinator {
-            self.order(Order::SessionKey(key));
+            self.order(Order::SessionKey(key, 1));
         }
     }
 

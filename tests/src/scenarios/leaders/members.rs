@@ -3,8 +3,11 @@
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use super::{ALL, WATCH, lead, lead_elsewhere, leader, parts, stays, unmoved, until_three};
+use super::{
+    ALL, EDGE, NETWORK, WATCH, lead, lead_elsewhere, leader, parts, stays, unmoved, until_three,
+};
 use crate::scenarios::World;
+use crate::scenarios::asked::{asked, longest_silence};
 use crate::scenarios::claims::settled;
 use crate::scenarios::identity::{address, enrol_anew, enrol_anew_at};
 use crate::scenarios::packages::APT;
@@ -70,9 +73,14 @@ pub fn replaced(world: &World) -> Result<()> {
 /// A coordinator is restored from an old backup while those of before still run, and first sees
 /// nothing of them nor of the holder: it grants nothing. Together again those of before stop for
 /// good, as soon as one agent has shown them the proof, and all nodes follow the restored one.
+///
+/// Never do two answer, and the address does not move while they are apart. Together again the
+/// holder may lose it for a while: its leases end with the coordinator of before, and the network
+/// takes up to a second until all who are asked to promise it can be reached.
 pub fn restored_beside(world: &World) -> Result<()> {
-    unmoved(world, |site, holder| {
-        let (_, standby) = settled(site)?;
+    let site = &world.site;
+    let ((), questions) = asked(NETWORK, EDGE, || {
+        let (holder, standby) = settled(site)?;
         lead(site, |node| node != BLANK)?;
         let take = "coordctl backup /run/backup --passphrase-file /run/passphrase >/dev/null";
         let backup = site.sh(
@@ -99,8 +107,12 @@ pub fn restored_beside(world: &World) -> Result<()> {
             site.coordctl(&["coordinator", "add", node])?;
             until_serves(site, node)?;
         }
-        until_three(site)
-    })
+        until_three(site)?;
+        site.until_whole()?;
+        settled(site).map(drop)
+    })?;
+    println!("    nobody answered for {:?}", longest_silence(&questions));
+    Ok(())
 }
 
 /// Restores the site on the blank machine, and lets that be a node of it.
