@@ -4,7 +4,8 @@
 //! break; every question is answered, if only with why it cannot be; nothing here waits for a step
 //! that the executor takes.
 //!
-//! Absent: judging orders and keeping them. The executor does both; an agent that was restarted is
+//! Absent: judging orders and keeping them. The executor does both, and believes a coordinator's
+//! signature, not this end; an agent that was restarted is
 //! told anew by its coordinator.
 
 use std::io;
@@ -33,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What the session uses of it. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Roles {
-    orders: watch::Sender<Option<v1::RoleOrder>>,
+    orders: watch::Sender<Option<v1::SignedRole>>,
     questions: mpsc::Sender<v1::RolePlanRequest>,
 }
 
@@ -50,7 +51,7 @@ pub struct Heard {
 #[derive(Debug)]
 pub struct ApplyLink {
     socket: PathBuf,
-    orders: watch::Receiver<Option<v1::RoleOrder>>,
+    orders: watch::Receiver<Option<v1::SignedRole>>,
     questions: mpsc::Receiver<v1::RolePlanRequest>,
     report: watch::Sender<Option<v1::RoleReport>>,
     plans: mpsc::Sender<v1::RolePlan>,
@@ -60,7 +61,7 @@ pub struct ApplyLink {
 
 impl Roles {
     /// Passes an order on, in place of one that is still here.
-    pub fn order(&self, order: v1::RoleOrder) {
+    pub fn order(&self, order: v1::SignedRole) {
         self.orders.send_replace(Some(order));
     }
 

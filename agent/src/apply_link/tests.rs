@@ -4,17 +4,17 @@ use tokio::net::UnixListener;
 
 use super::*;
 
-fn order(digest: &str) -> v1::RoleOrder {
-    v1::RoleOrder {
-        digest: digest.to_owned(),
-        ..v1::RoleOrder::default()
+fn order(statement: &str) -> v1::SignedRole {
+    v1::SignedRole {
+        statement: statement.as_bytes().to_vec(),
+        ..v1::SignedRole::default()
     }
 }
 
 fn question(id: &str) -> v1::RolePlanRequest {
     v1::RolePlanRequest {
         id: id.to_owned(),
-        order: None,
+        asked: None,
     }
 }
 

@@ -111,6 +111,11 @@ fn bounded(report: v1::RoleReport) -> v1::RoleReport {
         unknown: lines(report.unknown),
         certificates: report
             .certificates
+        refused: report.refused.map(|it| v1::RoleRefusal {
+            digest: clean(it.digest),
+            why: clean(it.why),
+            ..it
+        }),
             .into_iter()
             .take(LINES)
             .map(|it| v1::ServiceCertificate {
