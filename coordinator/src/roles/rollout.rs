@@ -247,9 +247,13 @@ impl Driver {
             if self.places.get(node) != Some(&Place::Applying) {
                 continue;
             }
-            let role = orders.get(node).and_then(|order| order.role);
+            let order = orders.get(node);
+            // Of a role that does nothing here there is nothing to have; of none, what went.
+            let quiet = order.is_some_and(|order| order.role.is_some() && !order.configured);
+            let role = order.and_then(|order| order.role);
             let role = role.map_or("nothing of any role", hamesh_roles::Role::name);
             let (kind, text) = match place {
+                Place::AsWanted if quiet => continue,
                 Place::AsWanted => (EventKind::RoleApplied, format!("{node} has {role}")),
                 Place::Failed(why) => {
                     let text = format!("{role} failed on {node}: {why}");
@@ -322,10 +326,10 @@ fn heard(report: &v1::RoleReport) -> Report {
             v1::RolePhase::Observing => Phase::Observing,
         },
         problem: report.problem.clone(),
-    }
-}
         refused: report.refused.as_ref().map(|refused| Refused {
             digest: refused.digest.clone(),
             attempt: refused.attempt,
             why: refused.why.clone(),
         }),
+    }
+}
