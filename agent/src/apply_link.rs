@@ -22,6 +22,10 @@ use tokio::time::{sleep, timeout};
 use crate::apply::wire;
 use crate::backoff::Backoff;
 
+pub mod series;
+
+use series::RoleSeries;
+
 /// The pauses between attempts to connect.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -57,6 +61,7 @@ pub struct ApplyLink {
     plans: mpsc::Sender<v1::RolePlan>,
     /// Names of the questions that the executor has and has not answered.
     open: Vec<String>,
+    series: RoleSeries,
 }
 
 impl Roles {
@@ -74,7 +79,7 @@ impl Roles {
 }
 
 /// The way to the executor at `socket`, and both its ends.
-pub fn link(socket: PathBuf) -> (ApplyLink, Roles, Heard) {
+pub fn link(socket: PathBuf, series: RoleSeries) -> (ApplyLink, Roles, Heard) {
     let (orders_tx, orders) = watch::channel(None);
     let (questions_tx, questions) = mpsc::channel(QUESTIONS);
     let (report_tx, report) = watch::channel(None);
@@ -86,6 +91,7 @@ pub fn link(socket: PathBuf) -> (ApplyLink, Roles, Heard) {
         report: report_tx,
         plans: plans_tx,
         open: Vec::new(),
+        series,
     };
     let roles = Roles {
         orders: orders_tx,
@@ -118,6 +124,7 @@ impl ApplyLink {
             for id in std::mem::take(&mut self.open) {
                 self.answer(unanswered(id, &why));
             }
+            self.series.lost();
             self.report.send_if_modified(|report| {
                 let lost = lost(&why);
                 let news = report.as_ref().is_some_and(|known| *known != lost);
@@ -179,6 +186,7 @@ impl ApplyLink {
     fn take(&mut self, answer: v1::ApplyAnswer) {
         match answer.kind {
             Some(apply_answer::Kind::Report(report)) => {
+                self.series.show(&report);
                 self.report.send_replace(Some(report));
             }
             Some(apply_answer::Kind::Plan(plan)) => {

@@ -138,6 +138,9 @@ pub struct SecretView {
 /// A service certificate is renewed when a third of its thirty days is left.
 const CERTIFICATE_LATE_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
+/// One that operators gave: its issuer may take days.
+const GIVEN_LATE_MS: u64 = 14 * 24 * 60 * 60 * 1000;
+
 /// What is wrong with a node's role.
 pub(super) fn problems(node: &NodeView, now: Moment, found: &mut Vec<Problem>) {
     let (name, Some(state)) = (&node.name, &node.role_state) else {
@@ -181,6 +184,19 @@ pub(super) fn problems(node: &NodeView, now: Moment, found: &mut Vec<Problem>) {
             found.push(problem(Severity::Warning, name, text, next));
         }
     }
+}
+
+/// What is wrong with a certificate that operators gave.
+pub(super) fn given(certificate: &ServiceCertificateView, now: Moment) -> Option<Problem> {
+    let late = |at: &Moment| at.0 < now.0 + GIVEN_LATE_MS;
+    let at = certificate.expires.filter(late)?;
+    let name = &certificate.name;
+    let (severity, text) = match at.left(now).as_str() {
+        "expired" => (Severity::Error, format!("{name} has expired")),
+        left => (Severity::Warning, format!("{name} expires in {left}")),
+    };
+    let next = "get another from its issuer, then `coordctl certificate set edge-proxy --file PEM`";
+    Some(problem(severity, "site", text, next))
 }
 
 fn expiry(at: Moment, now: Moment) -> String {
