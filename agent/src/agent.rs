@@ -254,7 +254,8 @@ impl Parts {
         };
         tasks.spawn(publisher.run());
         tasks.spawn(self.gossip(signed, peers_tx, offset_tx).run());
-        let (link, roles, heard) = apply_link::link(apply::socket::usual());
+        let (link, roles, heard) =
+            apply_link::link(apply::socket::usual(), self.metrics.roles.clone());
         tasks.spawn(link.run());
         let talker = Session {
             credentials: self.credentials.clone(),

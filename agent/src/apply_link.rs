@@ -4,7 +4,8 @@
 //! break; every question is answered, if only with why it cannot be; nothing here waits for a step
 //! that the executor takes.
 //!
-//! Absent: judging orders and keeping them. The executor does both; an agent that was restarted is
+//! Absent: judging orders and keeping them. The executor does both, and believes a coordinator's
+//! signature, not this end; an agent that was restarted is
 //! told anew by its coordinator.
 
 use std::io;
@@ -21,6 +22,10 @@ use tokio::time::{sleep, timeout};
 use crate::apply::wire;
 use crate::backoff::Backoff;
 
+pub mod series;
+
+use series::RoleSeries;
+
 /// The pauses between attempts to connect.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -33,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What the session uses of it. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Roles {
-    orders: watch::Sender<Option<v1::RoleOrder>>,
+    orders: watch::Sender<Option<v1::SignedRole>>,
     questions: mpsc::Sender<v1::RolePlanRequest>,
 }
 
@@ -50,17 +55,18 @@ pub struct Heard {
 #[derive(Debug)]
 pub struct ApplyLink {
     socket: PathBuf,
-    orders: watch::Receiver<Option<v1::RoleOrder>>,
+    orders: watch::Receiver<Option<v1::SignedRole>>,
     questions: mpsc::Receiver<v1::RolePlanRequest>,
     report: watch::Sender<Option<v1::RoleReport>>,
     plans: mpsc::Sender<v1::RolePlan>,
     /// Names of the questions that the executor has and has not answered.
     open: Vec<String>,
+    series: RoleSeries,
 }
 
 impl Roles {
     /// Passes an order on, in place of one that is still here.
-    pub fn order(&self, order: v1::RoleOrder) {
+    pub fn order(&self, order: v1::SignedRole) {
         self.orders.send_replace(Some(order));
     }
 
@@ -73,7 +79,7 @@ impl Roles {
 }
 
 /// The way to the executor at `socket`, and both its ends.
-pub fn link(socket: PathBuf) -> (ApplyLink, Roles, Heard) {
+pub fn link(socket: PathBuf, series: RoleSeries) -> (ApplyLink, Roles, Heard) {
     let (orders_tx, orders) = watch::channel(None);
     let (questions_tx, questions) = mpsc::channel(QUESTIONS);
     let (report_tx, report) = watch::channel(None);
@@ -85,6 +91,7 @@ pub fn link(socket: PathBuf) -> (ApplyLink, Roles, Heard) {
         report: report_tx,
         plans: plans_tx,
         open: Vec::new(),
+        series,
     };
     let roles = Roles {
         orders: orders_tx,
@@ -117,6 +124,7 @@ impl ApplyLink {
             for id in std::mem::take(&mut self.open) {
                 self.answer(unanswered(id, &why));
             }
+            self.series.lost();
             self.report.send_if_modified(|report| {
                 let lost = lost(&why);
                 let news = report.as_ref().is_some_and(|known| *known != lost);
@@ -178,6 +186,7 @@ impl ApplyLink {
     fn take(&mut self, answer: v1::ApplyAnswer) {
         match answer.kind {
             Some(apply_answer::Kind::Report(report)) => {
+                self.series.show(&report);
                 self.report.send_replace(Some(report));
             }
             Some(apply_answer::Kind::Plan(plan)) => {

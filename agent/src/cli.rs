@@ -40,6 +40,15 @@ pub struct Places {
         default_value = "/run/hamesh-agent"
     )]
     pub runtime_dir: PathBuf,
+    /// What hamesh-apply.service keeps: the node's orders, and whom it believes them.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "HAMESH_APPLY_DIR",
+        default_value = "/var/lib/hamesh-apply"
+    )]
+    pub apply_dir: PathBuf,
 }
 
 impl Places {

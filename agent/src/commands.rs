@@ -47,7 +47,7 @@ pub async fn carry_out(cli: Cli) -> anyhow::Result<()> {
         Command::Fence(fence) => keep_fence(&places, fence.action),
         Command::BreakGlass(wanted) => break_glass(&places, &wanted.action),
         Command::Upgrade => upgrade(&places),
-        Command::Apply => apply::run(&places.state_dir).await,
+        Command::Apply => apply::run(&places.state_dir, &places.apply_dir).await,
         Command::Generate(generate) => write_generated(&generate),
     }
 }
@@ -87,6 +87,11 @@ async fn enrol(places: &Places, wanted: Enroll) -> anyhow::Result<()> {
         replace: wanted.replace,
     };
     let credentials = enrolment.run(&state).await?;
+    // The agent cannot write there: nobody but root says anew whose orders are believed.
+    apply::store::anchor_to(&places.apply_dir, &credentials).context(
+        "the node is enrolled, but would believe no orders; run the same command again with \
+         --replace and a new token",
+    )?;
     drop(lock);
     println!("enrolled as {}", credentials.spiffe_id());
     start_unit(wanted.no_start).await

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::apply_link::series::RoleSeries;
 use crate::checks::series::CheckSeries;
 use crate::claims::machine::monotonic;
 use crate::claims::metrics::ClaimMetrics;
@@ -49,6 +50,8 @@ pub struct Metrics {
     pub checks: CheckSeries,
     /// Connections to the metrics port that came to nothing.
     pub connections_refused: IntCounter,
+    /// Everything about the node's role.
+    pub roles: RoleSeries,
     /// Everything about claims.
     pub claims: Arc<ClaimMetrics>,
 }
@@ -120,6 +123,7 @@ impl Metrics {
                 "metrics_connections_refused_total",
                 "Connections to the metrics port without a proper handshake, or one too many.",
             )?,
+            roles: RoleSeries::new(&new)?,
             claims: Arc::new(ClaimMetrics::new()?),
             registry,
         };

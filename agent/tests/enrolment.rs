@@ -10,11 +10,18 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use clap::Parser as _;
 use desk::Desk;
+use hamesh_agent::apply::intake::Intake;
+use hamesh_agent::apply::store::Store;
+use hamesh_agent::cli::Cli;
+use hamesh_agent::commands::carry_out;
 use hamesh_agent::enrol::{EnrolError, Enrolment};
 use hamesh_agent::state::StateDir;
 use hamesh_proto::leader::{Elsewhere, Leader};
+use hamesh_proto::orders::{Purpose, sign};
 use hamesh_proto::token::EnrolmentToken;
+use hamesh_proto::v1;
 use support::{Site, coordinator, node};
 use tempfile::TempDir;
 use tonic::Status;
@@ -153,4 +160,51 @@ async fn a_node_enrols_with_the_leader_by_the_word_of_one_that_stands_by() {
     let asked = desk.asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 4);
     assert!(asked.iter().all(|it| it == &asked[0]));
+}
+
+/// `hamesh-agent enroll`, as it is typed.
+async fn enrolled(desk: &Desk, at: SocketAddr, root: &TempDir) {
+    let token = EnrolmentToken::generate(desk.site.ca.fingerprint()).to_string();
+    let at = at.to_string();
+    let directory = |name: &str| root.path().join(name).display().to_string();
+    let (state, apply) = (directory("state"), directory("apply"));
+    let words = ["hamesh-agent", "enroll", "--node", "node-1", "--no-start"];
+    let places = ["--replace", "--state-dir", &state, "--apply-dir", &apply];
+    let named = ["--coordinator", &at, "--token", &token];
+    let words = words.into_iter().chain(places).chain(named);
+    carry_out(Cli::parse_from(words)).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_enrols_says_whose_orders_are_believed_and_who_enrols_anew_says_so_again() {
+    let (one, other) = (Desk::new(Site::of(1)), Desk::new(Site::of(1)));
+    let root = tempfile::tempdir().unwrap();
+    let (_, at) = one.open().await;
+    enrolled(&one, at, &root).await;
+    assert_eq!(mode(&root.path().join("apply/anchor.json")), 0o600);
+    let store = Store::open(&root.path().join("apply"), &root.path().join("run")).unwrap();
+    let intake = Intake::new(store);
+    let (orders, refused) = (intake.orders(), intake.refused());
+    let order = |number| v1::RoleOrder {
+        number,
+        ..v1::RoleOrder::default()
+    };
+    let say = |desk: &Desk, path: &str, number| {
+        let signer = desk.site.credentials(path);
+        intake.order(&sign(
+            &signer,
+            Purpose::Order,
+            &node("node-1"),
+            &order(number),
+        ));
+        let taken = orders.borrow().as_ref().map(|it| it.order.number);
+        (taken, refused.borrow().as_ref().map_or(0, |it| it.count))
+    };
+    assert_eq!(say(&one, "agent/node-1", 1), (None, 1));
+    assert_eq!(say(&one, "coordinator/control-1", 2), (Some(2), 1));
+    assert_eq!(say(&other, "coordinator/control-1", 3), (Some(2), 2));
+    let (_, at) = other.open().await;
+    enrolled(&other, at, &root).await;
+    assert_eq!(say(&other, "coordinator/control-1", 1), (Some(1), 2));
+    assert_eq!(say(&one, "coordinator/control-1", 4), (Some(1), 3));
 }

@@ -31,6 +31,7 @@ fn places(root: &TempDir) -> Places {
     Places {
         state_dir: root.path().join("state"),
         runtime_dir: root.path().join("run"),
+        apply_dir: root.path().join("apply"),
     }
 }
 

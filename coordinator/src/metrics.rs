@@ -11,6 +11,7 @@ use prometheus::{
 
 use crate::backup::metrics::BackupMetrics;
 use crate::claims::metrics::{ClaimMetrics, LeaseMetrics};
+use crate::roles::metrics::RoleMetrics;
 
 /// From a fsync on a fast disk to the store's deadline.
 const STORE_BUCKETS: [f64; 11] = [
@@ -43,6 +44,7 @@ pub struct Metrics {
     pub key_ring_version: IntGauge,
     pub leases: LeaseMetrics,
     pub claims: ClaimMetrics,
+    pub roles: RoleMetrics,
     pub backups: BackupMetrics,
 }
 
@@ -142,6 +144,7 @@ impl Metrics {
                 .gauge("gossip_key_ring_version", "Version of the gossip key ring."),
             leases: LeaseMetrics::new(&register),
             claims: ClaimMetrics::new(&register),
+            roles: RoleMetrics::new(&register),
             backups: BackupMetrics::new(&register),
             registry: registry.clone(),
         }
@@ -170,6 +173,11 @@ impl Metrics {
             .expect("our families have consistent names and labels");
         String::from_utf8(text).expect("names, help texts and labels are UTF-8")
     }
+}
+
+/// Negative when it is over.
+pub(crate) fn seconds_until(then_unix_ms: u64, now_unix_ms: u64) -> f64 {
+    (then_unix_ms as f64 - now_unix_ms as f64) / 1000.0
 }
 
 fn build_info(register: &Families<'_>) {

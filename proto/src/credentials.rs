@@ -95,6 +95,11 @@ impl Credentials {
         })
     }
 
+    /// The same identity, trusting these CAs.
+    pub fn trusting(self, ca_ders: Vec<Vec<u8>>) -> Result<Self, CredentialsError> {
+        Self::new(self.key, self.leaf_der, ca_ders)
+    }
+
     /// Reads what [`to_pem`](Self::to_pem) wrote.
     pub fn from_pem(text: &str) -> Result<Self, CredentialsError> {
         let (key, mut certificates) = pem_text::parse(text)?;

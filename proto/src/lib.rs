@@ -15,6 +15,7 @@
 //! | [`leader`] | how a coordinator that does not lead says where the leader is |
 //! | [`leases`] | lease datagrams: their content and their seal |
 //! | [`facts`], [`re_enrol`] | what a node signs: facts about itself, a request after expiry |
+//! | [`orders`] | what a coordinator signs: what a node is to have on it |
 //! | [`metrics_http`] | metrics over mutual TLS, pages on a unix socket |
 //! | [`token`] | the single-use secret that lets a node enrol |
 //! | [`digest`], [`hex`], [`pem_text`] | texts of bytes |
@@ -61,6 +62,7 @@ pub mod leaf;
 pub mod leases;
 pub mod logging;
 pub mod metrics_http;
+pub mod orders;
 pub mod parts;
 pub mod pem_text;
 pub mod ports;

@@ -35,7 +35,7 @@ pub fn cut(assignment: &v1::Assignment) -> impl Iterator<Item = v1::AssignmentPa
 }
 
 /// A role's order in parts, likewise.
-pub fn cut_role(order: &v1::RoleOrder) -> impl Iterator<Item = v1::RolePart> + use<> {
+pub fn cut_role(order: &v1::SignedRole) -> impl Iterator<Item = v1::RolePart> + use<> {
     pieces(order).map(|(content, last)| v1::RolePart { content, last })
 }
 

@@ -76,10 +76,25 @@ fn exported() -> Result<String> {
     ] {
         gauges.with_label_values(&["vip/edge"]).set(1);
     }
-    coordinator
-        .certificate_expiry
-        .with_label_values(&["node-1"])
-        .set(1.0);
+    for state in hamesh_coordinator::roles::metrics::PLACES {
+        let labels = ["node-1", state.1];
+        coordinator.roles.place.with_label_values(&labels).set(1);
+    }
+    for gauge in [
+        coordinator
+            .certificate_expiry
+            .with_label_values(&["node-1"]),
+        coordinator
+            .roles
+            .service_certificate_expiry
+            .with_label_values(&["node-1", "edge"]),
+        coordinator
+            .roles
+            .given_certificate_expiry
+            .with_label_values(&["edge-proxy/certificate"]),
+    ] {
+        gauge.set(1.0);
+    }
     coordinator
         .own_certificate_expiry
         .with_label_values(&["api"])
@@ -118,6 +133,9 @@ fn every_label_that_a_rule_selects_by_is_exported() -> Result<()> {
         ("hamesh_coordinator_node_state", "state", "dead"),
         ("hamesh_coordinator_node_state", "state", "suspect"),
         ("hamesh_coordinator_node_state", "state", "unknown"),
+        ("hamesh_coordinator_role_place", "place", "failed"),
+        ("hamesh_coordinator_role_place", "place", "applying"),
+        ("hamesh_coordinator_role_place", "place", "waits"),
     ] {
         let selected = format!("{label}=\"{value}\"");
         let found = exported

@@ -18,7 +18,8 @@ use hamesh_roles::engine::{Action, Desired, Owned, Plan, Resource, Step, plan};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::decide::{Consequence, Good, Order, Refusal, Target, Verdict, corrections};
+use super::anchor::Believed;
+use super::decide::{Consequence, Good, Order, Target, Verdict, corrections};
 use super::machine::Machine;
 use super::report::{Reporter, Standing};
 use super::store::Store;
@@ -40,7 +41,7 @@ const MOST_PASSES: u32 = 3;
 pub struct Converge {
     store: Store,
     machine: Machine,
-    orders: watch::Receiver<Option<v1::RoleOrder>>,
+    orders: watch::Receiver<Option<Believed>>,
     reporter: Reporter,
     backoff: Backoff,
     passes: u32,
@@ -95,7 +96,7 @@ impl Converge {
     pub fn new(
         store: Store,
         machine: Machine,
-        orders: watch::Receiver<Option<v1::RoleOrder>>,
+        orders: watch::Receiver<Option<Believed>>,
         told: watch::Sender<v1::RoleReport>,
     ) -> Self {
         Self {
@@ -124,21 +125,19 @@ impl Converge {
         }
     }
 
-    /// Keeps the newest order, if it can be taken.
+    /// Keeps the newest order, if it can be read. It was believed when it came: from now on it
+    /// holds, whatever becomes of its signer's certificate.
     fn take_order(&mut self) -> Result<(), StateError> {
-        let Some(wire) = self.orders.borrow_and_update().clone() else {
+        let Some(believed) = self.orders.borrow_and_update().clone() else {
             return Ok(());
         };
-        let present = self.store.order()?;
-        let offered = Order::try_from(&wire);
-        let taken = offered.and_then(|order| {
-            let news = order.replaces(present.as_ref())?;
-            Ok(news.then_some(order))
-        });
-        match taken {
+        let Some(anchor) = self.store.anchor()? else {
+            return Ok(());
+        };
+        match Order::try_from(&believed.order) {
             Ok(order) => {
-                self.reporter.refused = None;
-                if let Some(order) = order {
+                self.reporter.unread = None;
+                if self.store.order()?.as_ref() != Some(&order) {
                     let (digest, attempt) = (order.digest.short(), order.attempt);
                     tracing::info!(digest, attempt, "a new order of {}", order.assignment);
                     self.store.save_order(&order)?;
@@ -146,15 +145,12 @@ impl Converge {
                     self.passes = 0;
                 }
             }
-            Err(why @ Refusal::Outdated { .. }) => {
-                tracing::warn!("an order is not taken: {why}");
-            }
-            Err(why @ Refusal::Unreadable(_)) => {
+            Err(why) => {
                 tracing::error!("an order is not taken: {why}");
-                self.reporter.refused = Some((wire, why.to_string()));
+                self.reporter.unread = Some((believed.order.clone(), why.to_string()));
             }
         }
-        Ok(())
+        self.store.save_anchor(&anchor.after(&believed))
     }
 
     /// One look, and what follows from it; how long until the next.

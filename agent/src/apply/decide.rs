@@ -11,13 +11,17 @@
 //! was proven once never gets a verdict, so that whatever happens to it is tried again and again;
 //! going back is aiming at something else, so that a crash in between changes nothing.
 
+use hamesh_proto::credentials::ChainError;
+use hamesh_proto::orders::OrderError;
 use hamesh_proto::v1;
 use hamesh_roles::engine::plan::Reason;
 use hamesh_roles::engine::{Action, Desired, Digest, Step};
 use serde::{Deserialize, Serialize};
 
+use super::anchor::Number;
 use super::trouble::Trouble;
 use crate::assignment::AssignmentId;
+use crate::held::describe;
 
 /// What a coordinator wants this node to have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,14 +86,44 @@ pub enum Refusal {
     /// Of a later version, or damaged on its way.
     #[error("this version of hamesh-agent cannot read all of it ({0}); upgrade hamesh-agent")]
     Unreadable(String),
-    /// A later one is in force.
-    #[error("it is of assignment {offered}, and one of {present} is in force")]
+    /// A later one was taken.
+    #[error("it has the number {offered}, and {newest} was taken before; {FORGED}")]
     Outdated {
-        /// Its assignment.
-        offered: AssignmentId,
-        /// The present order's.
-        present: AssignmentId,
+        /// Its number.
+        offered: Number,
+        /// That of the newest one.
+        newest: Number,
     },
+    /// No coordinator's word for this node.
+    #[error("{}; {}", describe(.0), advice(.0))]
+    Unbelieved(#[from] OrderError),
+    /// Nobody said whose orders to believe.
+    #[error(
+        "it is not known whose orders to believe; run `hamesh-agent enroll --replace` with a new \
+         token on this node"
+    )]
+    Unanchored,
+}
+
+const FORGED: &str = "no coordinator sent it so: look who is at work on this node \
+    (`journalctl -u hamesh-agent`), and if nobody can tell, remove it from the site";
+
+/// What to do about one that is not believed.
+fn advice(error: &OrderError) -> &'static str {
+    match error {
+        OrderError::Chain(ChainError::Expired { .. } | ChainError::NotYetValid) => {
+            "compare the clocks of both machines, then `coordctl role retry`"
+        }
+        OrderError::Chain(ChainError::UnknownCa) => {
+            "if the site has another CA by now, run `hamesh-agent enroll --replace` with a new \
+             token on this node; if it has not, no coordinator sent it"
+        }
+        OrderError::Chain(ChainError::Leaf(_) | ChainError::Other(_))
+        | OrderError::OtherSigner { .. }
+        | OrderError::Signature
+        | OrderError::Malformed
+        | OrderError::OtherNode { .. } => FORGED,
+    }
 }
 
 impl TryFrom<&v1::RoleOrder> for Order {
@@ -114,21 +148,6 @@ impl TryFrom<&v1::RoleOrder> for Order {
 }
 
 impl Order {
-    /// Whether it takes the place of the present one; `false`: it is the present one.
-    ///
-    /// # Errors
-    /// [`Refusal::Outdated`].
-    pub fn replaces(&self, present: Option<&Order>) -> Result<bool, Refusal> {
-        match present {
-            Some(present) if self.assignment < present.assignment => Err(Refusal::Outdated {
-                offered: self.assignment,
-                present: present.assignment,
-            }),
-            Some(present) => Ok(self != present),
-            None => Ok(true),
-        }
-    }
-
     /// What it is once it was seen to work.
     pub fn good(&self) -> Good {
         Good {

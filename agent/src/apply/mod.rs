@@ -2,20 +2,23 @@
 //!
 //! ```text
 //! session <--> apply_link <-- control.sock --> socket --order--> converge <--> machine --> drivers
-//!  (hamesh-agent.service)                        ^                  |
+//!  (hamesh-agent.service)             signed?    ^                  |
 //!                                                +---- report ------+   (hamesh-apply.service)
 //! ```
 //! | module | does |
 //! |---|---|
+//! | [`anchor`] | pure: whose orders are believed |
 //! | [`decide`] | pure: what is aimed at, and what a failure means |
 //! | [`converge`] | the loop: observe, plan, take the steps |
 //! | [`machine`], [`drivers`] | looks at and changes the real machine |
 //! | [`systemd`], [`program`] | the two ways to do anything: D-Bus, and programs |
 //! | [`store`] | what must not be forgotten |
+//! | [`intake`] | lets in what is believed |
 //! | [`report`], [`socket`], [`wire`] | what is told, to whom and how |
 //! | [`trouble`] | why a step was not done |
 //!
-//! Guarantees: it may be killed at any moment, and goes on with exactly what is left; an order that
+//! Guarantees: it does what a coordinator of its site signed for it, whoever passes that on, and
+//! nothing else; it may be killed at any moment, and goes on with exactly what is left; an order that
 //! fails is followed by what worked before it; what drifts is put right, with or without an agent
 //! or a coordinator; an order to observe changes nothing.
 //!
@@ -23,9 +26,11 @@
 //! What installs packages and writes to `/etc` can be neither. So it is another process, and all
 //! that they share is one socket.
 
+pub mod anchor;
 pub mod converge;
 pub mod decide;
 pub mod drivers;
+pub mod intake;
 pub mod machine;
 pub mod program;
 pub mod report;
@@ -48,34 +53,36 @@ use tokio::sync::watch;
 use crate::http::bind_local;
 use crate::notify::notify;
 use converge::Converge;
+use intake::{Intake, anchor_once};
 use machine::Machine;
 use socket::Server;
-use store::{RUNTIME, STATE, Store};
+use store::{RUNTIME, Store};
 
 /// Keeps this machine as its role asks, until it is told to stop. `identity` is where the agent
-/// keeps that of the node.
+/// keeps that of the node, `notes` where the executor keeps its own.
 ///
 /// # Errors
 /// For people: what is wrong.
-pub async fn run(identity: &Path) -> anyhow::Result<()> {
+pub async fn run(identity: &Path, notes: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-    let store = Store::open(Path::new(STATE), Path::new(RUNTIME))?;
+    let store = Store::open(notes, Path::new(RUNTIME))?;
+    anchor_once(&store, identity);
     let socket = store.socket();
     let listener =
         bind_local(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
     // What apt and other programs make is for others to read; secrets are given their mode.
     umask(Mode::from_bits_truncate(0o022));
     let machine = Machine::new(store.clone(), identity.to_owned());
-    let (orders, ordered) = watch::channel(None);
+    let intake = Intake::new(store.clone());
     let (told, report) = watch::channel(v1::RoleReport::default());
     let server = Server {
-        orders,
+        intake: intake.clone(),
         report,
         machine: machine.clone(),
         store: store.clone(),
     };
-    let converge = Converge::new(store, machine, ordered, told);
+    let converge = Converge::new(store, machine, intake.orders(), told);
     if let Err(error) = notify("READY=1") {
         tracing::warn!(%error, "systemd could not be told that roles are applied");
     }

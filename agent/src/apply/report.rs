@@ -51,8 +51,8 @@ pub struct Reporter {
     store: Store,
     /// How often drift was put right.
     pub corrected: u64,
-    /// The newest order, if it could not be taken: it is told of then, not the one in force.
-    pub refused: Option<(v1::RoleOrder, String)>,
+    /// The newest order, if it could not be read: it is told of then, not the one in force.
+    pub unread: Option<(v1::RoleOrder, String)>,
 }
 
 impl Reporter {
@@ -62,7 +62,7 @@ impl Reporter {
             told,
             store,
             corrected: 0,
-            refused: None,
+            unread: None,
         }
     }
 
@@ -91,10 +91,10 @@ impl Reporter {
             report.problem = trouble.problem;
             report.said = trouble.said;
         }
-        if let Some((refused, why)) = &self.refused {
-            report.digest.clone_from(&refused.digest);
-            report.attempt = refused.attempt;
-            report.assignment = refused.assignment;
+        if let Some((unread, why)) = &self.unread {
+            report.digest.clone_from(&unread.digest);
+            report.attempt = unread.attempt;
+            report.assignment = unread.assignment;
             report.problem.clone_from(why);
             report.said = Vec::new();
             report.set_phase(v1::RolePhase::Failed);

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: whoever connects is told the present report at once and each change after it; a
 //! question is answered from a look of its own, which changes nothing, also while steps are being
-//! taken. The socket is in a directory that only root may enter.
+//! taken. The socket is in a directory that only root may enter, and whoever connects is believed
+//! nothing but what a coordinator signed ([`super::intake`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::decide::Order;
+use super::intake::Intake;
 use super::machine::Machine;
 use super::report::answer;
 use super::store::{RUNTIME, SOCKET, Store};
@@ -34,8 +35,8 @@ pub fn usual() -> PathBuf {
 /// What answers.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Takes orders, the newest only.
-    pub orders: watch::Sender<Option<v1::RoleOrder>>,
+    /// Takes orders and questions.
+    pub intake: Intake,
     /// What is told.
     pub report: watch::Receiver<v1::RoleReport>,
     /// What plans start from.
@@ -67,10 +68,10 @@ impl Server {
     async fn serve(self, stream: UnixStream) -> io::Result<()> {
         let (mut reads, mut writes) = stream.into_split();
         let (answers, mut waiting) = mpsc::channel(ANSWERS);
-        let report = self.report.clone();
+        let told = (self.report.clone(), self.intake.refused());
         tokio::select! {
             ended = self.listen(&mut reads, &answers) => ended,
-            ended = tell(&mut writes, report, &mut waiting) => ended,
+            ended = tell(&mut writes, told, &mut waiting) => ended,
         }
     }
 
@@ -82,7 +83,7 @@ impl Server {
         while let Some(request) = wire::read::<v1::ApplyRequest>(reads).await? {
             match request.kind {
                 Some(apply_request::Kind::Order(order)) => {
-                    self.orders.send_replace(Some(order));
+                    self.intake.order(&order);
                 }
                 Some(apply_request::Kind::Plan(asked)) => {
                     let answer = self.plan(asked).await;
@@ -105,7 +106,7 @@ impl Server {
             problem,
             ..v1::RolePlan::default()
         };
-        let order = match Order::try_from(&asked.order.unwrap_or_default()) {
+        let order = match self.intake.question(&asked.asked.unwrap_or_default()) {
             Ok(order) => order,
             Err(why) => return problem(why.to_string()),
         };
@@ -123,14 +124,21 @@ impl Server {
 
 async fn tell(
     writes: &mut OwnedWriteHalf,
-    mut report: watch::Receiver<v1::RoleReport>,
+    (mut report, mut refused): (
+        watch::Receiver<v1::RoleReport>,
+        watch::Receiver<Option<v1::RoleRefusal>>,
+    ),
     waiting: &mut mpsc::Receiver<v1::RolePlan>,
 ) -> io::Result<()> {
     report.mark_changed();
     loop {
         let kind = tokio::select! {
             changed = report.changed() => match changed {
-                Ok(()) => apply_answer::Kind::Report(report.borrow_and_update().clone()),
+                Ok(()) => apply_answer::Kind::Report(whole(&mut report, &mut refused)),
+                Err(_) => return Ok(()),
+            },
+            changed = refused.changed() => match changed {
+                Ok(()) => apply_answer::Kind::Report(whole(&mut report, &mut refused)),
                 Err(_) => return Ok(()),
             },
             plan = waiting.recv() => match plan {
@@ -140,5 +148,15 @@ async fn tell(
         };
         let kind = Some(kind);
         wire::write(writes, &v1::ApplyAnswer { kind }).await?;
+    }
+}
+
+fn whole(
+    report: &mut watch::Receiver<v1::RoleReport>,
+    refused: &mut watch::Receiver<Option<v1::RoleRefusal>>,
+) -> v1::RoleReport {
+    v1::RoleReport {
+        refused: refused.borrow_and_update().clone(),
+        ..report.borrow_and_update().clone()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | file in `/var/lib/hamesh-apply` | holds |
 //! |---|---|
+//! | `anchor.json` | whose orders are believed, and the number of the newest that was taken |
 //! | `order.json` | the newest order |
 //! | `good.json` | the newest that was seen to work, whole |
 //! | `verdict.json` | that the order failed, and why |
@@ -22,19 +23,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hamesh_proto::credentials::Credentials;
 use hamesh_roles::engine::{Digest, Owned};
 use serde::{Deserialize, Serialize};
 
+use super::anchor::Anchor;
 use super::decide::{Good, Order, Verdict};
 use crate::state::{StateDir, StateError};
 
-/// Where the executor keeps what survives a reboot.
-pub const STATE: &str = "/var/lib/hamesh-apply";
-/// Where it keeps what does not.
+/// Where the executor keeps what does not survive a reboot.
 pub const RUNTIME: &str = "/run/hamesh-apply";
 
 /// The socket's name there.
 pub const SOCKET: &str = "control.sock";
+
+const ANCHOR: &str = "anchor.json";
 
 /// The executor's files.
 #[derive(Clone, Debug)]
@@ -77,6 +80,18 @@ pub struct Issued {
 /// Notes by name.
 pub type Notes<T> = BTreeMap<String, T>;
 
+/// Has the orders of the site believed that `credentials` are of, from the first on: what an earlier
+/// site had ordered does not count any more. Enrolment does so.
+///
+/// # Errors
+/// [`StateError`].
+pub fn anchor_to(state: &Path, credentials: &Credentials) -> Result<(), StateError> {
+    match Anchor::of(credentials) {
+        Some(anchor) => StateDir::open(state)?.write(ANCHOR, &anchor),
+        None => Ok(()),
+    }
+}
+
 impl Store {
     /// Opens both directories, making them (0700) if need be.
     ///
@@ -87,6 +102,25 @@ impl Store {
             state: StateDir::open(state)?,
             run: StateDir::open(run)?,
         })
+    }
+
+    /// Whose orders are believed.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn anchor(&self) -> Result<Option<Anchor>, StateError> {
+        self.state.read(ANCHOR)
+    }
+
+    /// Keeps it, if it is another.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn save_anchor(&self, anchor: &Anchor) -> Result<(), StateError> {
+        if self.anchor()?.as_ref() == Some(anchor) {
+            return Ok(());
+        }
+        self.state.write(ANCHOR, anchor)
     }
 
     /// The newest order.

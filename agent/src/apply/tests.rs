@@ -1,4 +1,5 @@
-//! What is aimed at and what a failure means, whole; and in `running` the loop itself.
+//! What is aimed at and what a failure means, whole; in `believing` whose orders count, and in
+//! `running` the loop itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +8,11 @@ use hamesh_proto::v1;
 use hamesh_roles::engine::plan::Reason;
 use hamesh_roles::engine::{Action, Content, Desired, File, Resource, ResourceId, Step};
 
-use super::decide::{Consequence, Good, Order, Refusal, Target, Verdict, corrections};
+use super::decide::{Consequence, Good, Order, Target, Verdict, corrections};
 use super::drivers::owners;
 use super::trouble::Trouble;
-use crate::assignment::AssignmentId;
 
+mod believing;
 mod running;
 
 fn file(path: &Path, text: &str) -> Resource {
@@ -43,8 +44,10 @@ fn order(desired: &Desired, generation: u64, attempt: u64) -> v1::RoleOrder {
             generation,
         }),
         desired: serde_json::to_vec(desired).expect("plain JSON"),
-        observe: false,
         attempt,
+        epoch: 1,
+        number: generation + attempt,
+        ..v1::RoleOrder::default()
     }
 }
 
@@ -110,27 +113,6 @@ fn only_an_order_that_never_worked_can_fail() {
     assert_eq!(consequence(Target::Order(&old)), Consequence::Retry);
     assert_eq!(consequence(Target::Good(&good)), Consequence::Retry);
     assert_eq!(Target::Order(&new).consequence(None), Consequence::Verdict);
-}
-
-#[test]
-fn an_earlier_assignments_order_is_refused_and_the_same_one_is_no_news() {
-    let (old, new) = two_orders();
-    assert!(matches!(
-        old.replaces(Some(&new)),
-        Err(Refusal::Outdated { .. })
-    ));
-    assert_eq!(new.replaces(Some(&old)), Ok(true));
-    assert_eq!(new.replaces(Some(&new)), Ok(false));
-    assert_eq!(new.replaces(None), Ok(true));
-    let restored = Order {
-        assignment: AssignmentId {
-            incarnation: 1,
-            generation: 0,
-        },
-        ..old
-    };
-    assert_eq!(restored.replaces(Some(&new)), Ok(true));
-    assert!(new.replaces(Some(&restored)).is_err());
 }
 
 #[test]

@@ -4,17 +4,22 @@ use tokio::net::UnixListener;
 
 use super::*;
 
-fn order(digest: &str) -> v1::RoleOrder {
-    v1::RoleOrder {
-        digest: digest.to_owned(),
-        ..v1::RoleOrder::default()
+fn series() -> RoleSeries {
+    let metrics = crate::metrics::Metrics::new("1.2.3");
+    metrics.expect("no two series clash").roles
+}
+
+fn order(statement: &str) -> v1::SignedRole {
+    v1::SignedRole {
+        statement: statement.as_bytes().to_vec(),
+        ..v1::SignedRole::default()
     }
 }
 
 fn question(id: &str) -> v1::RolePlanRequest {
     v1::RolePlanRequest {
         id: id.to_owned(),
-        order: None,
+        asked: None,
     }
 }
 
@@ -27,7 +32,7 @@ async fn asked(stream: &mut UnixStream) -> apply_request::Kind {
 async fn the_newest_order_reaches_an_executor_that_comes_up_later_and_again_after_a_break() {
     let root = tempfile::tempdir().expect("a folder");
     let socket = root.path().join("control.sock");
-    let (link, roles, mut heard) = link(socket.clone());
+    let (link, roles, mut heard) = link(socket.clone(), series());
     let running = tokio::spawn(link.run());
     roles.order(order("old"));
     roles.order(order("new"));
@@ -57,7 +62,7 @@ async fn the_newest_order_reaches_an_executor_that_comes_up_later_and_again_afte
 async fn a_question_is_answered_whether_the_executor_is_there_hangs_up_or_answers() {
     let root = tempfile::tempdir().expect("a folder");
     let socket = root.path().join("control.sock");
-    let (link, roles, mut heard) = link(socket.clone());
+    let (link, roles, mut heard) = link(socket.clone(), series());
     let running = tokio::spawn(link.run());
     assert_eq!(roles.ask(question("a")), None);
     let plan = heard.plans.recv().await.expect("an answer");

@@ -11,7 +11,7 @@ use super::{End, Session, send};
 #[derive(Debug, Default)]
 pub(super) struct Assemblies {
     assignment: Assembly<v1::Assignment>,
-    order: Assembly<v1::RoleOrder>,
+    order: Assembly<v1::SignedRole>,
 }
 
 impl Session {

@@ -62,6 +62,7 @@ pub enum EventKind {
     UpgradeFailed,
     RoleApplied,
     RoleFailed,
+    RoleRetried,
     SecretSet,
 }
 
@@ -112,6 +113,7 @@ impl EventKind {
             Self::GossipRotationFinished => "gossip.rotation_finished",
             Self::RoleApplied => "role.applied",
             Self::RoleFailed => "role.failed",
+            Self::RoleRetried => "role.retried",
             Self::SecretSet => "secret.set",
             Self::BackupMade => "backup.made",
             Self::BackupFailed => "backup.failed",

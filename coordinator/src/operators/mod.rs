@@ -17,6 +17,8 @@ mod coordinators;
 mod events;
 mod nodes;
 mod people;
+#[cfg(test)]
+mod role_tests;
 mod roles;
 mod secrets;
 mod site;

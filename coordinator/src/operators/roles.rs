@@ -86,7 +86,7 @@ impl OperatorsService {
             for node in &nodes {
                 *record.attempts.entry(node.clone()).or_default() += 1;
                 let text = format!("{node} tries its role again");
-                change = change.event(EventKind::NodeAssigned, Some(node), text);
+                change = change.event(EventKind::RoleRetried, Some(node), text);
             }
             let change = change.put(keys::ROLES, kept.as_ref(), &record);
             self.core.ledger.commit(change).await?;
@@ -115,10 +115,10 @@ impl OperatorsService {
 
 /// What a document would mean on the nodes: each that is to have something else than it says that
 /// it has is asked what it would have to do.
-pub(super) async fn node_plans(core: &Core, site: &Site) -> Vec<v1::NodePlan> {
+pub(super) async fn node_plans(core: &Core, site: &Site, roles: &RolesRecord) -> Vec<v1::NodePlan> {
     let world = core.world();
     let secrets = orders::secrets(&world, &core.seal);
-    let wanted = orders::of_site(site, world.desired.id(), &secrets, &world.roles);
+    let wanted = orders::of_site(site, world.desired.id(), &secrets, roles);
     let reports = Arc::clone(&core.roles.reports().borrow());
     let (mut plans, mut asked) = (BTreeMap::new(), BTreeMap::new());
     for (node, order) in wanted {

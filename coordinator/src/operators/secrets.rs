@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hamesh_proto::server_pem::{self, ServerPem};
+use hamesh_proto::server_pem;
 use hamesh_proto::v1;
 use hamesh_roles::render::{NeededSecret, Origin, needed_secrets};
 use tonic::{Request, Status};
@@ -41,23 +41,15 @@ impl OperatorsService {
                 set_by: record.map(|it| it.set_by.clone()).unwrap_or_default(),
                 generated: origin(&name) == Some(Origin::Generated),
                 needed: needed.contains(&name),
-                expires_unix_ms: record.map_or(0, |it| self.expiry(&name, it)),
+                expires_unix_ms: record
+                    .and_then(|it| secrets::expiry(&self.core.seal, &name, it))
+                    .unwrap_or(0),
                 name,
             }
         };
         Ok(v1::SecretList {
             secrets: names.into_iter().map(secret).collect(),
         })
-    }
-
-    /// Of a certificate; 0: it is none, or cannot be read.
-    fn expiry(&self, name: &str, record: &SecretRecord) -> u64 {
-        if name != EDGE_CERTIFICATE {
-            return 0;
-        }
-        let opened = secrets::open(&self.core.seal, name, record).map(Zeroizing::new);
-        let pem = opened.ok().and_then(|text| ServerPem::read(&text).ok());
-        pem.map_or(0, |pem| pem.not_after_unix_ms)
     }
 
     pub(super) async fn set_secret_value(

@@ -23,6 +23,8 @@ struct Wanted {
     current: Desired,
     yaml: String,
     site: Site,
+    /// What is wanted beside the document, as it is kept and as it would become.
+    roles: (Option<Kept<RolesRecord>>, RolesRecord),
 }
 
 impl OperatorsService {
@@ -55,14 +57,17 @@ impl OperatorsService {
     ) -> Result<v1::Plan, Status> {
         self.caller(&request, OperatorAccess::Viewer).await?;
         let message = request.into_inner();
-        let wanted = self.wanted_role(&message.node, &message.role).await?;
+        let mut wanted = self.wanted_role(&message.node, &message.role).await?;
+        if message.purge_data {
+            wanted = wanted.without_data(&message.node);
+        }
         Ok(self.planned(&wanted).await)
     }
 
     /// The plan of the site, and what it means on the nodes.
     async fn planned(&self, wanted: &Wanted) -> v1::Plan {
         v1::Plan {
-            nodes: node_plans(&self.core, &wanted.site).await,
+            nodes: node_plans(&self.core, &wanted.site, &wanted.roles.1).await,
             ..wanted.plan()
         }
     }
@@ -75,7 +80,7 @@ impl OperatorsService {
         let message = request.into_inner();
         let wanted = self.wanted(message.yaml).await?;
         wanted.check_base(message.base)?;
-        self.carry_out(&caller, wanted, (EventKind::SiteApplied, None), None)
+        self.carry_out(&caller, wanted, (EventKind::SiteApplied, None))
             .await
     }
 
@@ -85,38 +90,14 @@ impl OperatorsService {
     ) -> Result<v1::Applied, Status> {
         let caller = self.caller(&request, OperatorAccess::Admin).await?;
         let message = request.into_inner();
-        let wanted = self.wanted_role(&message.node, &message.role).await?;
+        let mut wanted = self.wanted_role(&message.node, &message.role).await?;
+        if message.purge_data {
+            wanted = wanted.without_data(&message.node);
+        }
         wanted.check_base(message.base)?;
         let node: Option<NodeId> = message.node.parse().ok();
-        let purge = node.clone().filter(|_| message.purge_data);
-        self.carry_out(&caller, wanted, (EventKind::NodeAssigned, node), purge)
+        self.carry_out(&caller, wanted, (EventKind::NodeAssigned, node))
             .await
-    }
-
-    /// Notes where the data of a role that goes is to go, too: on `node`, and where that was noted
-    /// before and nothing has had a role since.
-    async fn purge(
-        &self,
-        change: Change,
-        wanted: &Wanted,
-        node: Option<NodeId>,
-    ) -> Result<Change, Status> {
-        let kept: Option<Kept<RolesRecord>> = self.core.ledger.read(keys::ROLES).await?;
-        let before = kept.as_ref().map(|it| it.value.clone()).unwrap_or_default();
-        let mut record = before.clone();
-        let is_none = |site: &Site, node: &NodeId| {
-            let known = site.nodes.get(node);
-            known.is_some_and(|known| known.role.is_none())
-        };
-        let (old, new) = (&wanted.current.site, &wanted.site);
-        record
-            .purge
-            .retain(|node| is_none(old, node) && is_none(new, node));
-        record.purge.extend(node);
-        Ok(match record == before {
-            true => change,
-            false => change.put(keys::ROLES, kept.as_ref(), &record),
-        })
     }
 
     /// The desired state as the store has it now.
@@ -153,11 +134,20 @@ impl OperatorsService {
                 self.core.node
             )));
         }
+        let roles: Option<Kept<RolesRecord>> = self.core.ledger.read(keys::ROLES).await?;
+        let mut record = roles
+            .as_ref()
+            .map(|it| it.value.clone())
+            .unwrap_or_default();
+        // Where nothing has had a role since, data that was to go still is.
+        let stays = |node: &NodeId| is_none(&current.site, node) && is_none(&site, node);
+        record.purge.retain(stays);
         Ok(Wanted {
             kept,
             current,
             yaml,
             site,
+            roles: (roles, record),
         })
     }
 
@@ -180,13 +170,9 @@ impl OperatorsService {
         caller: &Caller,
         wanted: Wanted,
         (kind, node): (EventKind, Option<NodeId>),
-        purge: Option<NodeId>,
     ) -> Result<v1::Applied, Status> {
         if wanted.yaml == wanted.current.record.yaml {
-            return Ok(v1::Applied {
-                id: Some(wanted.current.id()),
-                changed: false,
-            });
+            return self.clear_data(caller, &wanted).await;
         }
         let mut departure = Departure::default();
         for gone in wanted.current.site.nodes.keys() {
@@ -222,7 +208,7 @@ impl OperatorsService {
             .replace(&wanted.kept, &next)
             .event(kind, node.as_ref(), text);
         let change = departure.add_to(&self.core, change).await?;
-        let change = self.purge(change, &wanted, purge).await?;
+        let change = wanted.keep_roles(change);
         self.core.ledger.commit(change).await?;
         Ok(v1::Applied {
             id: Some(id),
@@ -231,7 +217,58 @@ impl OperatorsService {
     }
 }
 
+impl OperatorsService {
+    /// The document stays as it is: what is left to change is whose data goes.
+    async fn clear_data(&self, caller: &Caller, wanted: &Wanted) -> Result<v1::Applied, Status> {
+        let id = Some(wanted.current.id());
+        let cleared: Vec<&NodeId> = wanted.cleared().collect();
+        if cleared.is_empty() {
+            return Ok(v1::Applied { id, changed: false });
+        }
+        let mut change = wanted.keep_roles(self.core.change(caller.path()));
+        for node in cleared {
+            let text = format!("what its roles kept on {node} goes");
+            change = change.event(EventKind::NodeAssigned, Some(node), text);
+        }
+        self.core.ledger.commit(change).await?;
+        self.until_planned::<RolesRecord>(keys::ROLES).await?;
+        Ok(v1::Applied { id, changed: true })
+    }
+}
+
+fn is_none(site: &Site, node: &NodeId) -> bool {
+    let known = site.nodes.get(node);
+    known.is_some_and(|known| known.role.is_none())
+}
+
 impl Wanted {
+    /// The data of what was on the node goes, too.
+    fn without_data(mut self, node: &str) -> Self {
+        let node = node.parse().ok();
+        let node = node.filter(|node| is_none(&self.site, node));
+        self.roles.1.purge.extend(node);
+        self
+    }
+
+    /// The nodes whose data goes and was to stay before.
+    fn cleared(&self) -> impl Iterator<Item = &NodeId> {
+        let (kept, wanted) = &self.roles;
+        let before = move |node: &&NodeId| {
+            let before = kept.as_ref().map(|it| &it.value.purge);
+            before.is_some_and(|purge| purge.contains(*node))
+        };
+        wanted.purge.iter().filter(move |node| !before(node))
+    }
+
+    fn keep_roles(&self, change: Change) -> Change {
+        let (kept, wanted) = &self.roles;
+        let before = kept.as_ref().map(|it| it.value.clone());
+        match before.unwrap_or_default() == *wanted {
+            true => change,
+            false => change.put(keys::ROLES, kept.as_ref(), wanted),
+        }
+    }
+
     fn plan(&self) -> v1::Plan {
         let step = |step: hamesh_roles::plan::Step| v1::PlanStep {
             verb: step.verb.to_string(),
@@ -239,9 +276,14 @@ impl Wanted {
             detail: step.detail,
         };
         let steps = diff(Some(&self.current.site), &self.site);
+        let cleared = self.cleared().map(|node| v1::PlanStep {
+            verb: Verb::Remove.to_string(),
+            subject: format!("data on node {node}"),
+            detail: "what its roles kept".to_owned(),
+        });
         v1::Plan {
             base: Some(self.current.id()),
-            steps: steps.into_iter().map(step).collect(),
+            steps: steps.into_iter().map(step).chain(cleared).collect(),
             nodes: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@ use crate::desired::role_name;
 use crate::ledger::ReadError;
 use crate::liveness::Verdict;
 use crate::records::EventRecord;
+use crate::roles::secrets::given_certificates;
 use crate::store::{StoreError, StoreHealth};
 use crate::world::{World, WorldError};
 
@@ -48,6 +49,7 @@ impl OperatorsService {
             claims: Board::of(core, world).await.statuses(),
             backups: super::backups::status(core).await,
             coordinators: super::coordinators::statuses(core, world),
+            given_certificates: given_certificates(world, &core.seal),
         })
     }
 

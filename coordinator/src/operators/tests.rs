@@ -46,6 +46,7 @@ async fn a_viewer_looks_at_everything() {
     let role = v1::PlanAssignRequest {
         node: "node-1".to_owned(),
         role: String::new(),
+        purge_data: false,
     };
     let looked = [
         client.status(v1::StatusRequest {}).await.map(drop),

@@ -16,8 +16,10 @@
 //! | [`plan`] | pure: who may have it now, and why the others wait |
 //! | [`rollout`] | drives it for as long as this coordinator leads |
 //! | [`secrets`] | what roles need and nobody may see, sealed |
+//! | [`metrics`] | what Prometheus is told |
 //! | [`questions`] | asks nodes what they would have to do |
 
+pub mod metrics;
 pub mod orders;
 pub mod plan;
 pub mod questions;
@@ -109,6 +111,11 @@ fn bounded(report: v1::RoleReport) -> v1::RoleReport {
         said: lines(report.said),
         drift: steps(report.drift),
         unknown: lines(report.unknown),
+        refused: report.refused.map(|it| v1::RoleRefusal {
+            digest: clean(it.digest),
+            why: clean(it.why),
+            ..it
+        }),
         certificates: report
             .certificates
             .into_iter()

@@ -116,5 +116,8 @@ fn message(desired: &Desired, id: v1::AssignmentId, observe: bool, attempt: u64)
         desired: serde_json::to_vec(desired).expect("what is desired is plain JSON"),
         observe,
         attempt,
+        // Counted when the node may have it.
+        epoch: 0,
+        number: 0,
     }
 }

@@ -47,6 +47,19 @@ pub struct Report {
     pub phase: Phase,
     /// Why it failed.
     pub problem: String,
+    /// The newest that it did not believe.
+    pub refused: Option<Refused>,
+}
+
+/// An order that a node did not believe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which, by its own word.
+    pub digest: String,
+    /// Of which attempt.
+    pub attempt: u64,
+    /// Why.
+    pub why: String,
 }
 
 /// How a node is with an order.
@@ -189,6 +202,11 @@ fn standing(node: &Node) -> Option<Place> {
         return Some(Place::Waits(Reason::Lost(report.problem.clone())));
     }
     let of_this = report.digest == wanted.digest && report.attempt == wanted.attempt;
+    let refused = report.refused.as_ref();
+    let refused = refused.filter(|it| it.digest == wanted.digest && it.attempt == wanted.attempt);
+    if let (false, Some(refused)) = (of_this, refused) {
+        return Some(Place::Failed(refused.why.clone()));
+    }
     match (of_this, report.phase) {
         (true, Phase::Applying) => Some(Place::Applying),
         (true, Phase::Done) if !wanted.observe => Some(Place::AsWanted),

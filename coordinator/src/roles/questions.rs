@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The questions that stand for each node, by their names.
-pub type Asked = BTreeMap<NodeId, BTreeMap<String, Arc<v1::RolePlanRequest>>>;
+pub type Asked = BTreeMap<NodeId, BTreeMap<String, Arc<v1::RoleOrder>>>;
 
 /// Between the operators' calls and the sessions.
 #[derive(Debug, Default)]
@@ -43,13 +43,9 @@ impl Questions {
             let id = hex::encode(&random::bytes::<8>());
             let (sender, receiver) = oneshot::channel();
             self.waiting().insert(id.clone(), (node.clone(), sender));
-            let question = Arc::new(v1::RolePlanRequest {
-                id: id.clone(),
-                order: Some((*order).clone()),
-            });
             self.asked.send_modify(|asked| {
                 let of_node = Arc::make_mut(asked).entry(node.clone()).or_default();
-                of_node.insert(id.clone(), question);
+                of_node.insert(id.clone(), order);
             });
             answers.push((node, Standing { of: self, id }, receiver));
         }

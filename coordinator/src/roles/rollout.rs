@@ -14,7 +14,7 @@ use hamesh_roles::render::{NeededSecret, Origin, needed_secrets};
 use tokio::time::{Instant, sleep};
 
 use super::orders::{self, Order, Orders};
-use super::plan::{Node, Phase, Place, Reason, Report, Wanted, plan};
+use super::plan::{Node, Phase, Place, Reason, Refused, Report, Wanted, plan};
 use super::secrets;
 use super::{Released, States, Told};
 use crate::core::Core;
@@ -36,6 +36,7 @@ pub async fn drive(core: Arc<Core>) {
         core: Arc::clone(&core),
         rendered: None,
         released: Released::new(),
+        count: 0,
         places: BTreeMap::new(),
         silent: BTreeMap::new(),
         begun: Instant::now(),
@@ -59,6 +60,8 @@ struct Driver {
     /// The orders, and the revision of the world that they were rendered from.
     rendered: Option<(Revision, Arc<Orders>)>,
     released: Released,
+    /// How many orders this leadership let nodes have.
+    count: u64,
     places: BTreeMap<NodeId, Place>,
     /// Since when it was not heard of these how their roles are.
     silent: BTreeMap<NodeId, Instant>,
@@ -74,7 +77,7 @@ impl Driver {
         let orders = self.orders(world);
         let nodes = self.nodes(&orders);
         let places = plan(&nodes);
-        self.released = released(&orders, &places);
+        self.release(&orders, &places);
         self.listen_for(&places);
         let states = self.states(&orders, &places, &self.core.roles.reports().borrow());
         let roles = &self.core.roles;
@@ -132,6 +135,30 @@ impl Driver {
             (id.clone(), node)
         };
         orders.iter().map(node).collect()
+    }
+
+    /// Lets nodes have their orders, each under the next number when it is news.
+    fn release(&mut self, orders: &Orders, places: &BTreeMap<NodeId, Place>) {
+        let mut before = std::mem::take(&mut self.released);
+        for (node, place) in places {
+            match place {
+                Place::AsWanted | Place::Observed | Place::Applying | Place::Failed(_) => {}
+                Place::Away | Place::Left | Place::Waits(_) => continue,
+            }
+            let Some(Ok(order)) = orders.get(node).map(|it| it.order.as_ref()) else {
+                continue;
+            };
+            let known = before.remove(node).filter(|known| same(known, order));
+            let order = known.unwrap_or_else(|| {
+                self.count += 1;
+                Arc::new(v1::RoleOrder {
+                    epoch: self.core.epoch(),
+                    number: self.count,
+                    ..(**order).clone()
+                })
+            });
+            self.released.insert(node.clone(), order);
+        }
     }
 
     /// Notes since when nodes are silent.
@@ -220,9 +247,13 @@ impl Driver {
             if self.places.get(node) != Some(&Place::Applying) {
                 continue;
             }
-            let role = orders.get(node).and_then(|order| order.role);
+            let order = orders.get(node);
+            // Of a role that does nothing here there is nothing to have; of none, what went.
+            let quiet = order.is_some_and(|order| order.role.is_some() && !order.configured);
+            let role = order.and_then(|order| order.role);
             let role = role.map_or("nothing of any role", hamesh_roles::Role::name);
             let (kind, text) = match place {
+                Place::AsWanted if quiet => continue,
                 Place::AsWanted => (EventKind::RoleApplied, format!("{node} has {role}")),
                 Place::Failed(why) => {
                     let text = format!("{role} failed on {node}: {why}");
@@ -238,17 +269,6 @@ impl Driver {
             }
         }
     }
-}
-
-fn released(orders: &Orders, places: &BTreeMap<NodeId, Place>) -> Released {
-    let order = |(node, place): (&NodeId, &Place)| match place {
-        Place::AsWanted | Place::Observed | Place::Applying | Place::Failed(_) => {
-            let order = orders.get(node)?.order.as_ref().ok()?;
-            Some((node.clone(), Arc::clone(order)))
-        }
-        Place::Away | Place::Left | Place::Waits(_) => None,
-    };
-    places.iter().filter_map(order).collect()
 }
 
 fn words(place: &Place) -> (v1::RolePlace, String) {
@@ -306,5 +326,10 @@ fn heard(report: &v1::RoleReport) -> Report {
             v1::RolePhase::Observing => Phase::Observing,
         },
         problem: report.problem.clone(),
+        refused: report.refused.as_ref().map(|refused| Refused {
+            digest: refused.digest.clone(),
+            attempt: refused.attempt,
+            why: refused.why.clone(),
+        }),
     }
 }

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hamesh_proto::seal::SealKey;
-use hamesh_proto::{hex, random};
+use hamesh_proto::server_pem::ServerPem;
+use hamesh_proto::{hex, random, v1};
+use hamesh_roles::render::{NeededSecret, Origin, needed_secrets};
 use zeroize::Zeroizing;
 
 use crate::records::{SecretRecord, keys};
+use crate::world::World;
 
 /// Bytes of randomness in a password that the site makes: nobody types it.
 const PASSWORD_BYTES: usize = 24;
@@ -65,6 +68,32 @@ pub fn open_all(
         }
     };
     sealed.iter().filter_map(open).collect()
+}
+
+/// The certificates that operators gave and the site's roles need, with their ends.
+pub fn given_certificates(world: &World, seal: &SealKey) -> Vec<v1::ServiceCertificate> {
+    let needed = needed_secrets(&world.desired.site).into_iter();
+    let given = needed.filter(|secret| secret.origin() == Origin::Given);
+    let certificate = |secret: NeededSecret| {
+        let name = secret.name();
+        let expires_unix_ms = expiry(seal, name, world.secrets.get(name)?)?;
+        let name = name.to_owned();
+        Some(v1::ServiceCertificate {
+            name,
+            expires_unix_ms,
+        })
+    };
+    given.filter_map(certificate).collect()
+}
+
+/// The end of a certificate that operators gave; `None`: it is none, or cannot be read.
+pub fn expiry(seal: &SealKey, name: &str, record: &SecretRecord) -> Option<u64> {
+    if name != NeededSecret::EdgeCertificate.name() {
+        return None;
+    }
+    let opened = open(seal, name, record).map(Zeroizing::new);
+    let pem = ServerPem::read(&opened.ok()?).ok()?;
+    Some(pem.not_after_unix_ms)
 }
 
 /// A password that nobody knows yet.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::core::Core;
 use crate::liveness::State;
+use crate::metrics::seconds_until;
 
 /// The metrics' text of this moment.
 pub(super) fn text(core: &Core) -> String {
@@ -63,10 +64,6 @@ pub(super) fn text(core: &Core) -> String {
             .with_label_values(&[certificate]);
         gauge.set(seconds_until(not_after_unix_ms, now_unix_ms));
     }
+    metrics.roles.show(core, now_unix_ms);
     metrics.text()
-}
-
-/// Negative when it is over.
-fn seconds_until(then_unix_ms: u64, now_unix_ms: u64) -> f64 {
-    (then_unix_ms as f64 - now_unix_ms as f64) / 1000.0
 }

@@ -127,6 +127,19 @@ impl TestAgent {
         }
     }
 
+    /// Reads on until an order of the node's role comes.
+    pub async fn order(&mut self) -> v1::SignedRole {
+        let mut parts = Assembly::<v1::SignedRole>::default();
+        loop {
+            if let v1::coordinator_message::Kind::RolePart(part) =
+                self.next().await.expect("the session goes on")
+                && let Some(whole) = parts.take(&part.content, part.last).expect("a part")
+            {
+                return whole;
+            }
+        }
+    }
+
     /// Reads on until the session ends.
     pub async fn end(&mut self) -> Status {
         loop {

@@ -189,7 +189,7 @@ impl Enrolled {
             followed: Term::default(),
         };
         // Nothing applies roles here: what it would do is asked of nobody.
-        let (_, roles, heard) = apply_link::link(PathBuf::new());
+        let (_, roles, heard) = apply_link::link(PathBuf::new(), shared.metrics.roles.clone());
         let talker = Session {
             credentials,
             held: held.clone(),

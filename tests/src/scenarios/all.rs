@@ -256,6 +256,10 @@ pub const ALL: &[Scenario] = &[
         served::drift::looked_at,
     ),
     on_served(
+        "an order that no coordinator signed is refused and told",
+        served::forged::refused,
+    ),
+    on_served(
         "a node without its role is cleared of it",
         served::changes::cleared,
     ),

@@ -22,6 +22,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::files::{Draft, absent_or_unknown, remove as remove_file};
 use super::owners;
+use crate::apply::decide::Refusal;
 use crate::apply::store::{Issued, Store};
 use crate::apply::trouble::Trouble;
 use crate::held::describe;
@@ -137,6 +138,9 @@ impl Certificates {
         let state = StateDir::open(&self.identity).map_err(|error| describe(&error))?;
         let identity = state.identity().map_err(|error| describe(&error))?;
         let identity = identity.ok_or_else(|| "this machine is not enrolled".to_owned())?;
+        let anchor = self.store.anchor().map_err(|error| describe(&error))?;
+        let anchor = anchor.ok_or_else(|| Refusal::Unanchored.to_string())?;
+        let identity = anchor.holding(identity).map_err(|error| describe(&error))?;
         let live = LiveCredentials::new(identity);
         let mut waiting: Vec<SocketAddr> = coordinators.iter().rev().copied().collect();
         let mut last = "no coordinator is known".to_owned();

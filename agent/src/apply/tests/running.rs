@@ -5,15 +5,18 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hamesh_proto::orders::{self, Purpose};
 use hamesh_proto::v1;
 use hamesh_roles::engine::{Desired, Directory, Gate, Probe, Resource};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::believing::Site;
 use super::{desired, file, order};
 use crate::apply::converge::Converge;
 use crate::apply::drivers::owners;
+use crate::apply::intake::Intake;
 use crate::apply::machine::Machine;
 use crate::apply::socket::Server;
 use crate::apply::store::Store;
@@ -27,23 +30,27 @@ struct Playground {
     root: TempDir,
     store: Store,
     machine: Machine,
-    orders: watch::Sender<Option<v1::RoleOrder>>,
+    site: Site,
+    intake: Intake,
     report: watch::Receiver<v1::RoleReport>,
     running: tokio::task::JoinHandle<()>,
 }
 
 impl Playground {
     fn begin() -> Self {
-        Self::within(tempfile::tempdir().expect("a folder"))
+        Self::within(tempfile::tempdir().expect("a folder"), Site::new())
     }
 
-    fn within(root: TempDir) -> Self {
+    fn within(root: TempDir, site: Site) -> Self {
         let store = Store::open(&root.path().join("state"), &root.path().join("run"));
         let store = store.expect("folders");
         let machine = Machine::new(store.clone(), root.path().join("identity"));
-        let (orders, ordered) = watch::channel(None);
+        if store.anchor().expect("read").is_none() {
+            store.save_anchor(&site.anchor()).expect("written");
+        }
+        let intake = Intake::new(store.clone());
         let (told, report) = watch::channel(v1::RoleReport::default());
-        let converge = Converge::new(store.clone(), machine.clone(), ordered, told);
+        let converge = Converge::new(store.clone(), machine.clone(), intake.orders(), told);
         let running = tokio::spawn(async move {
             let ended = converge.run().await;
             panic!("it ended: {ended:?}");
@@ -52,7 +59,8 @@ impl Playground {
             root,
             store,
             machine,
-            orders,
+            site,
+            intake,
             report,
             running,
         }
@@ -61,7 +69,7 @@ impl Playground {
     /// As a crash and a new start would.
     fn restart(self) -> Self {
         self.running.abort();
-        Self::within(self.root)
+        Self::within(self.root, self.site)
     }
 
     fn path(&self) -> PathBuf {
@@ -69,7 +77,7 @@ impl Playground {
     }
 
     fn order(&self, order: v1::RoleOrder) {
-        self.orders.send_replace(Some(order));
+        self.intake.order(&self.site.sign(Purpose::Order, &order));
     }
 
     async fn until(&self, phase: v1::RolePhase, order: &v1::RoleOrder) -> v1::RoleReport {
@@ -225,12 +233,12 @@ async fn heard(stream: &mut tokio::net::UnixStream) -> v1::apply_answer::Kind {
 }
 
 #[tokio::test]
-async fn the_socket_tells_the_report_and_answers_what_would_be_done() {
+async fn the_socket_tells_the_report_answers_what_would_be_done_and_refuses_what_is_forged() {
     let site = Playground::begin();
     let socket = site.store.socket();
     let listener = crate::http::bind_local(&socket).expect("bound");
     let server = Server {
-        orders: site.orders.clone(),
+        intake: site.intake.clone(),
         report: site.report.clone(),
         machine: site.machine.clone(),
         store: site.store.clone(),
@@ -241,9 +249,10 @@ async fn the_socket_tells_the_report_and_answers_what_would_be_done() {
         .expect("open");
     let first = heard(&mut stream).await;
     assert!(matches!(first, v1::apply_answer::Kind::Report(_)));
+    let wanted = order(&desired(vec![file(&site.path(), "good\n")]), 1, 0);
     let asked = v1::RolePlanRequest {
         id: "q".to_owned(),
-        order: Some(order(&desired(vec![file(&site.path(), "good\n")]), 1, 0)),
+        asked: Some(site.site.sign(Purpose::Question, &wanted)),
     };
     let kind = Some(v1::apply_request::Kind::Plan(asked));
     let request = v1::ApplyRequest { kind };
@@ -251,6 +260,22 @@ async fn the_socket_tells_the_report_and_answers_what_would_be_done() {
     let v1::apply_answer::Kind::Plan(plan) = heard(&mut stream).await else {
         panic!("no plan");
     };
+    let forged = site.site.credentials("agent/edge-1");
+    let forged = orders::sign(
+        &forged,
+        Purpose::Order,
+        &"edge-1".parse().expect("a name"),
+        &wanted,
+    );
+    let kind = Some(v1::apply_request::Kind::Order(forged));
+    let request = v1::ApplyRequest { kind };
+    wire::write(&mut stream, &request).await.expect("written");
+    let v1::apply_answer::Kind::Report(report) = heard(&mut stream).await else {
+        panic!("no report");
+    };
+    let refused = report.refused.expect("told");
+    assert_eq!((refused.count, refused.digest), (1, wanted.digest));
+    assert!(refused.why.contains("no coordinator"), "{}", refused.why);
     let told: Vec<&str> = plan.steps.iter().map(|it| it.text.as_str()).collect();
     let write = format!("write file {}: missing", site.path().display());
     assert_eq!(told, [write.as_str(), "prove: "]);

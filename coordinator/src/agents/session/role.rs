@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hamesh_proto::parts;
+use hamesh_proto::orders::{Purpose, sign};
 use hamesh_proto::v1::coordinator_message::Kind as ToAgent;
+use hamesh_proto::{parts, v1};
 use tonic::Status;
 
 use super::super::ROLES_PROTOCOL;
@@ -14,7 +15,8 @@ use crate::roles::questions::Asked;
 use crate::roles::rollout::same;
 
 impl Serving {
-    /// Sends the role's order that the node may have, and the question that stands for it.
+    /// Sends the role's order that the node may have, and the question that stands for it, both
+    /// signed: what carries them out believes no agent.
     pub(super) async fn push_role(
         &mut self,
         released: &Released,
@@ -31,7 +33,8 @@ impl Serving {
                 .as_ref()
                 .is_some_and(|told| same(told, order))
         {
-            for part in parts::cut_role(order) {
+            let signed = sign(&self.core.live.current(), Purpose::Order, node, order);
+            for part in parts::cut_role(&signed) {
                 self.send(ToAgent::RolePart(part)).await?;
             }
             self.told.role = Some(Arc::clone(order));
@@ -40,7 +43,13 @@ impl Serving {
         let asked = asked.get(&self.admitted.node).unwrap_or(&none);
         for (name, question) in asked {
             if !self.told.asked.contains(name) {
-                self.send(ToAgent::PlanRole((**question).clone())).await?;
+                let live = self.core.live.current();
+                let node = &self.admitted.node;
+                let question = v1::RolePlanRequest {
+                    id: name.clone(),
+                    asked: Some(sign(&live, Purpose::Question, node, question)),
+                };
+                self.send(ToAgent::PlanRole(question)).await?;
             }
         }
         self.told.asked = asked.keys().cloned().collect();

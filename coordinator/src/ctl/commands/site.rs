@@ -55,6 +55,7 @@ pub async fn assign(session: &Session, options: &Assign) -> Result<(), Failure> 
     let asked = v1::PlanAssignRequest {
         node: node.clone(),
         role: role.clone(),
+        purge_data: options.purge_data,
     };
     let plan = client.plan_assign(request(asked)).await;
     let Some((plan, base)) = agreed(session, plan, options.consent)? else {

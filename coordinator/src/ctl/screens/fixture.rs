@@ -170,6 +170,7 @@ pub(super) fn healthy() -> v1::SiteStatus {
     ];
     v1::SiteStatus {
         backups: None,
+        given_certificates: vec![certificate("edge-proxy/certificate", 40)],
         coordinators: Vec::new(),
         claims: vec![
             held("vip/edge", "haproxy-ext-1"),
@@ -206,6 +207,7 @@ pub(super) fn troubled() -> v1::SiteStatus {
         ..Default::default()
     });
     status.ca_expires_unix_ms = NOW + 20 * DAY;
+    status.given_certificates = vec![certificate("edge-proxy/certificate", 9)];
     let mut dead = node("node-2", "k8s-worker", v1::NodeState::Dead, health());
     dead.reason = "its session ended 32 s ago and 0 of 11 members hear it".into();
     dead.state_since_unix_ms = NOW - 32 * SECOND;
@@ -255,6 +257,7 @@ pub(super) fn troubled() -> v1::SiteStatus {
         ..Default::default()
     };
     status.nodes[0].drained = true;
+    status.nodes[0].role_state = Some(distrustful());
     status.claims = troubled_claims();
     status.nodes.extend([
         dead,
@@ -264,6 +267,36 @@ pub(super) fn troubled() -> v1::SiteStatus {
         bare("database-3", v1::NodeState::Unknown),
     ]);
     status
+}
+
+fn certificate(name: &str, days: u64) -> v1::ServiceCertificate {
+    v1::ServiceCertificate {
+        name: name.into(),
+        expires_unix_ms: NOW + days * DAY,
+    }
+}
+
+/// A node that has what its role asks, and was given what no coordinator signed.
+pub(super) fn distrustful() -> v1::NodeRole {
+    let refused = v1::RoleRefusal {
+        why: "it is not what its signer signed; no coordinator sent it so\u{1b}".into(),
+        count: 2,
+        ..Default::default()
+    };
+    let report = v1::RoleReport {
+        phase: v1::RolePhase::Done.into(),
+        refused: Some(refused),
+        certificates: vec![certificate("edge", 29)],
+        ..Default::default()
+    };
+    v1::NodeRole {
+        node: "haproxy-ext-1".into(),
+        role: "edge-proxy".into(),
+        place: v1::RolePlace::AsWanted.into(),
+        report: Some(report),
+        settled: true,
+        ..Default::default()
+    }
 }
 
 pub(super) fn held(claim: &str, holder: &str) -> v1::ClaimStatus {

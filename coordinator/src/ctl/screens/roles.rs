@@ -30,7 +30,14 @@ pub fn roles(states: &[RoleStateView], look: Look) -> String {
             .to_owned();
     }
     let rows: Vec<_> = states.iter().map(row).collect();
-    table(&ROLES, &rows, look)
+    let mut text = table(&ROLES, &rows, look);
+    for state in states {
+        if let Some(refusals) = state.refusals() {
+            let told = format!("{} {}", state.node, clean(&refusals));
+            let _ = writeln!(text, "\n{}", look.paint(Tone::Bad, &told));
+        }
+    }
+    text
 }
 
 fn row(state: &RoleStateView) -> Vec<Cell> {
@@ -86,6 +93,9 @@ pub(super) fn lines(
     }
     for unknown in &state.unknown {
         line("not known", clean(unknown));
+    }
+    if let Some(refusals) = state.refusals() {
+        line("orders", clean(&refusals));
     }
     if state.corrected > 0 {
         line("put right", format!("{} times", state.corrected));

@@ -66,8 +66,23 @@ pub struct RoleStateView {
     pub unknown: Vec<String>,
     /// How often something that had drifted was put right since its executor started.
     pub corrected: u64,
+    /// How many orders its executor did not believe since it started.
+    pub refused: u64,
+    /// Why it did not believe the last of them.
+    pub refusal: Option<String>,
     /// The certificates of its services.
     pub certificates: Vec<ServiceCertificateView>,
+}
+
+impl RoleStateView {
+    /// That its executor did not believe orders, and why.
+    pub fn refusals(&self) -> Option<String> {
+        let (count, why) = (self.refused, self.refusal.as_ref()?);
+        Some(match count {
+            1 => format!("refused an order: {why}"),
+            count => format!("refused {count} orders, the last one: {why}"),
+        })
+    }
 }
 
 /// A certificate of a service.
@@ -123,6 +138,9 @@ pub struct SecretView {
 /// A service certificate is renewed when a third of its thirty days is left.
 const CERTIFICATE_LATE_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
+/// One that operators gave: its issuer may take days.
+const GIVEN_LATE_MS: u64 = 14 * 24 * 60 * 60 * 1000;
+
 /// What is wrong with a node's role.
 pub(super) fn problems(node: &NodeView, now: Moment, found: &mut Vec<Problem>) {
     let (name, Some(state)) = (&node.name, &node.role_state) else {
@@ -150,6 +168,10 @@ pub(super) fn problems(node: &NodeView, now: Moment, found: &mut Vec<Problem>) {
         };
         found.push(problem(Severity::Warning, name, text, look.clone()));
     }
+    if let Some(text) = state.refusals() {
+        let next = format!("journalctl -u hamesh-apply on {name}");
+        found.push(problem(Severity::Error, name, text, next));
+    }
     if let Some(first) = state.unknown.first() {
         let text = format!("part of its role could not be looked at: {first}");
         found.push(problem(Severity::Warning, name, text, look));
@@ -162,6 +184,19 @@ pub(super) fn problems(node: &NodeView, now: Moment, found: &mut Vec<Problem>) {
             found.push(problem(Severity::Warning, name, text, next));
         }
     }
+}
+
+/// What is wrong with a certificate that operators gave.
+pub(super) fn given(certificate: &ServiceCertificateView, now: Moment) -> Option<Problem> {
+    let late = |at: &Moment| at.0 < now.0 + GIVEN_LATE_MS;
+    let at = certificate.expires.filter(late)?;
+    let name = &certificate.name;
+    let (severity, text) = match at.left(now).as_str() {
+        "expired" => (Severity::Error, format!("{name} has expired")),
+        left => (Severity::Warning, format!("{name} expires in {left}")),
+    };
+    let next = "get another from its issuer, then `coordctl certificate set edge-proxy --file PEM`";
+    Some(problem(severity, "site", text, next))
 }
 
 fn expiry(at: Moment, now: Moment) -> String {
@@ -183,6 +218,7 @@ impl From<v1::NodeRole> for RoleStateView {
         };
         let report = state.report.unwrap_or_default();
         let certificates = report.certificates.into_iter();
+        let refused = report.refused.unwrap_or_default();
         RoleStateView {
             node: state.node,
             role: some_text(state.role),
@@ -196,12 +232,18 @@ impl From<v1::NodeRole> for RoleStateView {
             drift: report.drift.into_iter().map(|step| step.text).collect(),
             unknown: report.unknown,
             corrected: report.corrected,
-            certificates: certificates
-                .map(|it| ServiceCertificateView {
-                    name: it.name,
-                    expires: Moment::of(it.expires_unix_ms),
-                })
-                .collect(),
+            refused: refused.count,
+            refusal: some_text(refused.why),
+            certificates: certificates.map(ServiceCertificateView::from).collect(),
+        }
+    }
+}
+
+impl From<v1::ServiceCertificate> for ServiceCertificateView {
+    fn from(certificate: v1::ServiceCertificate) -> Self {
+        Self {
+            name: certificate.name,
+            expires: Moment::of(certificate.expires_unix_ms),
         }
     }
 }

@@ -3,7 +3,10 @@
 use hamesh_proto::v1;
 use serde::Serialize;
 
-use super::{BackupsView, ClaimView, EventView, GenerationView, NodeView, PartView, State};
+use super::{
+    BackupsView, ClaimView, EventView, GenerationView, NodeView, PartView, ServiceCertificateView,
+    State,
+};
 use crate::ctl::time::{Moment, span};
 
 /// The whole site.
@@ -33,6 +36,8 @@ pub struct StatusView {
     pub claims: Vec<ClaimView>,
     /// How the scheduled backups go, if the document asks for some.
     pub backups: Option<BackupsView>,
+    /// Certificates that operators gave and the site's roles need.
+    pub given_certificates: Vec<ServiceCertificateView>,
     /// What is wrong, the worst first.
     pub problems: Vec<Problem>,
     /// The newest events, the oldest first.
@@ -117,6 +122,11 @@ impl From<v1::SiteStatus> for StatusView {
             nodes: status.nodes.into_iter().map(NodeView::from).collect(),
             claims: status.claims.into_iter().map(ClaimView::from).collect(),
             backups: status.backups.map(BackupsView::from),
+            given_certificates: status
+                .given_certificates
+                .into_iter()
+                .map(ServiceCertificateView::from)
+                .collect(),
             problems: Vec::new(),
             last_events: status
                 .last_events
@@ -174,6 +184,9 @@ pub fn problems(status: &StatusView) -> Vec<Problem> {
             .as_ref()
             .and_then(|it| backups(it, status.now)),
     );
+    for certificate in &status.given_certificates {
+        found.extend(super::roles::given(certificate, status.now));
+    }
     for claim in &status.claims {
         super::claims::problems(claim, &mut found);
     }

@@ -22,6 +22,7 @@ fn node(digest: &str, phase: Phase) -> Node {
                 Phase::Failed => "no".to_owned(),
                 _ => String::new(),
             },
+            refused: None,
         }),
     }
 }
@@ -121,6 +122,29 @@ fn an_agent_without_its_executor_is_no_news_of_the_role() {
         places(&[("a", lost), ("b", other)]),
         [waits, Place::Waits(Reason::LastOne)]
     );
+}
+
+#[test]
+fn an_order_that_its_node_does_not_believe_failed_there_and_a_forged_one_is_no_news() {
+    let refused = |digest: &str| {
+        Some(Refused {
+            digest: digest.to_owned(),
+            attempt: 0,
+            why: "no coordinator's".to_owned(),
+        })
+    };
+    let mut node = Node {
+        released: true,
+        ..node("old", Phase::Done)
+    };
+    node.report.as_mut().expect("a report").refused = refused("new");
+    let failed = Place::Failed("no coordinator's".to_owned());
+    assert_eq!(places(&[("a", node.clone())]), [failed]);
+    node.report.as_mut().expect("a report").refused = refused("forged");
+    assert_eq!(places(&[("a", node.clone())]), [Place::Applying]);
+    let report = node.report.as_mut().expect("a report");
+    (report.digest, report.refused) = ("new".to_owned(), refused("new"));
+    assert_eq!(places(&[("a", node)]), [Place::AsWanted]);
 }
 
 #[test]

@@ -6,12 +6,14 @@
 //! | [`page`] | what a browser sees, and what a scan does |
 //! | [`changes`] | none is felt, a bad one is put back, an interrupted one ends |
 //! | [`drift`] | what others change on a node, and nodes that are only looked at |
+//! | [`forged`] | orders that no coordinator signed |
 //! | [`faults`] | each proxy lost in each way, under load |
 //! | `load` | requests without a pause, and what became of them |
 
 pub mod changes;
 pub mod drift;
 pub mod faults;
+pub mod forged;
 mod load;
 pub mod page;
 
@@ -40,6 +42,8 @@ struct RoleState {
     reason: Option<String>,
     drift: Vec<String>,
     corrected: u64,
+    refused: u64,
+    refusal: Option<String>,
 }
 
 fn role_of(site: &Site, node: &str) -> Result<RoleState> {
