@@ -22,7 +22,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hamesh_roles::engine::{Digest, Owned};
+use hamesh_roles::engine::{Contents, Digest, Owned};
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Good, Order, Verdict};
@@ -48,8 +48,9 @@ pub struct Store {
 pub struct Loaded {
     /// systemd's name of this start of the unit.
     pub invocation: String,
-    /// What it has loaded since.
-    pub digest: Digest,
+    /// What it has loaded since. An earlier version noted it otherwise: nothing is known then.
+    #[serde(default)]
+    pub contents: Contents,
 }
 
 /// What came of a table.

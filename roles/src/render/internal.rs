@@ -26,6 +26,7 @@ const LEADER_PORT: u16 = 5000;
 const REPLICAS_PORT: u16 = 5001;
 /// By how much a replica may lag and still be read from: one segment of the write-ahead log.
 const MOST_LAG: &str = "16MB";
+
 /// All that such a node is to have.
 pub(super) fn desired(place: &Place<'_>, internal: &InternalProxy) -> Result<Desired, Missing> {
     let api = place.servers(Role::K8sControl, API_PORT);
@@ -44,7 +45,7 @@ pub(super) fn desired(place: &Place<'_>, internal: &InternalProxy) -> Result<Des
         config.push_str(&postgresql(place, &databases));
         read.push(Resource::Certificate(Certificate {
             dns: BTreeSet::from([place.id.to_string()]),
-            ..haproxy::certificate("haproxy-client", "client")
+            ..haproxy::trusted_certificate("haproxy-client", "client")
         }));
     }
     config.push_str(&haproxy::watched(place));

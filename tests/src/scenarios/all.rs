@@ -240,6 +240,10 @@ pub const ALL: &[Scenario] = &[
         served::changes::unnoticed,
     ),
     on_served(
+        "new certificates are taken up without a reload",
+        served::changes::handed_over,
+    ),
+    on_served(
         "a change that cannot be had is put back and stops the rest",
         served::changes::put_back,
     ),
