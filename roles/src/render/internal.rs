@@ -32,6 +32,7 @@ pub(super) fn desired(place: &Place<'_>, internal: &InternalProxy) -> Result<Des
     let api = place.servers(Role::K8sControl, API_PORT);
     let databases = place.servers(Role::Database, DATABASE_PORT);
     let mut config = haproxy::global("10m");
+    config.push_str(AGENT);
     config.push_str(DEFAULTS);
     config.push_str(&web(place, &internal.web));
     let (mut ports, mut read) = (vec![(80, "http")], Vec::new());
@@ -55,6 +56,13 @@ pub(super) fn desired(place: &Place<'_>, internal: &InternalProxy) -> Result<Des
         ..Desired::default()
     })
 }
+
+/// The agent marks servers down whose nodes fall silent. HAProxy grants that at this level alone;
+/// unlike root's own socket it gives away no listening socket. The agent is root without rights to
+/// pass over modes of files.
+const AGENT: &str = "    # The agent's, which tells here whose node fell silent; checks decide.
+    stats socket /run/haproxy/hamesh.sock mode 600 level admin
+";
 
 /// For web traffic, and for sessions that last: of databases, of watchers of Kubernetes.
 const DEFAULTS: &str = "

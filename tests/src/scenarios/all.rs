@@ -264,6 +264,14 @@ pub const ALL: &[Scenario] = &[
         served::changes::cleared,
     ),
     on_served("the page outlives each proxy", served::faults::each),
+    on_served(
+        "a server whose machine is lost is left out, as gossip or a check says",
+        served::silent::left_out,
+    ),
+    on_served(
+        "a server whose agent alone is silent goes on serving",
+        served::silent::brought_back,
+    ),
     on_pair(
         "addresses of both families are held and go together",
         pair::families::together,

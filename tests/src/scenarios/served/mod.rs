@@ -7,6 +7,7 @@
 //! | [`changes`] | none is felt, a bad one is put back, an interrupted one ends |
 //! | [`drift`] | what others change on a node, and nodes that are only looked at |
 //! | [`faults`] | each proxy lost in each way, under load |
+//! | [`silent`] | machines behind the inner proxies that are lost |
 //! | `load` | requests without a pause, and what became of them |
 
 pub mod changes;
@@ -14,6 +15,7 @@ pub mod drift;
 pub mod faults;
 mod load;
 pub mod page;
+pub mod silent;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
