@@ -6,6 +6,7 @@
 //!               +----------- facts -------------->+--> held --> gossip, publish
 //! held, session, peers, checks --> claims (a thread of their own) --> kernel, publish
 //! held --> checks
+//! peers --> marker --> this node's HAProxy
 //! session <--> apply link <--> the process that applies roles
 //! renewal --> live credentials (TLS, signatures)
 //! ```
@@ -33,6 +34,7 @@ use crate::claims::service::Service;
 use crate::cli::Places;
 use crate::gossip::clock::Offset;
 use crate::gossip::{Mesh, PeersView};
+use crate::haproxy::marker::{Marker, SOCKET};
 use crate::held::{Held, describe};
 use crate::http::{accept, bind_local, bind_metrics, local_pages, site_pages};
 use crate::metrics::Metrics;
@@ -277,6 +279,7 @@ impl Parts {
         tasks.spawn(talker.run());
         tasks.spawn(self.upgrades.clone().run());
         tasks.spawn(self.renewal(renewed_tx).run());
+        tasks.spawn(self.marker(&peers).run());
         let inputs = (
             keys,
             self.checks(tasks),
@@ -352,6 +355,15 @@ impl Parts {
             held: self.held.clone(),
             renewed,
             metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// What tells this node's proxy who died.
+    fn marker(&self, peers: &watch::Receiver<Arc<PeersView>>) -> Marker {
+        Marker {
+            socket: SOCKET.into(),
+            peers: peers.clone(),
+            series: self.metrics.marks.clone(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::checks::series::CheckSeries;
 use crate::claims::machine::monotonic;
 use crate::claims::metrics::ClaimMetrics;
 use crate::gossip::series::GossipSeries;
+use crate::haproxy::series::MarkSeries;
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -48,6 +49,8 @@ pub struct Metrics {
     pub state_writable: IntGauge,
     /// Everything about health checks.
     pub checks: CheckSeries,
+    /// Servers of this node's proxy that were marked down.
+    pub marks: MarkSeries,
     /// Connections to the metrics port that came to nothing.
     pub connections_refused: IntCounter,
     /// Everything about the node's role.
@@ -119,6 +122,7 @@ impl Metrics {
                 "1 while the agent can keep what it is told on disk.",
             )?,
             checks: CheckSeries::new(&new)?,
+            marks: MarkSeries::new(&new)?,
             connections_refused: new.counter(
                 "metrics_connections_refused_total",
                 "Connections to the metrics port without a proper handshake, or one too many.",

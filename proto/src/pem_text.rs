@@ -33,6 +33,31 @@ pub fn certificate(der: &[u8]) -> String {
     section(CERTIFICATE, der)
 }
 
+/// The sections of `text` one after the other, with nothing between them and no line empty.
+///
+/// # Errors
+/// [`PemError::Syntax`].
+pub fn bare(text: &str) -> Result<zeroize::Zeroizing<String>, PemError> {
+    let sections = pem::parse_many(text).map_err(|_| PemError::Syntax)?;
+    let sections = sections.iter();
+    let texts = sections.map(|it| section(it.tag(), it.contents()));
+    Ok(zeroize::Zeroizing::new(texts.collect()))
+}
+
+/// The certificates of `text`, in order: DER.
+///
+/// # Errors
+/// [`PemError::Syntax`], [`PemError::NoCertificate`].
+pub fn certificates(text: &str) -> Result<Vec<Vec<u8>>, PemError> {
+    let sections = pem::parse_many(text).map_err(|_| PemError::Syntax)?;
+    let certificates = sections.into_iter().filter(|it| it.tag() == CERTIFICATE);
+    let certificates: Vec<_> = certificates.map(pem::Pem::into_contents).collect();
+    match certificates.is_empty() {
+        true => Err(PemError::NoCertificate),
+        false => Ok(certificates),
+    }
+}
+
 /// The private key and the certificates of `text`, in order; at least one certificate.
 pub(crate) fn parse(text: &str) -> Result<(crate::key::PrivateKey, Vec<Vec<u8>>), PemError> {
     let mut keys = Vec::new();
@@ -51,4 +76,22 @@ pub(crate) fn parse(text: &str) -> Result<(crate::key::PrivateKey, Vec<Vec<u8>>)
         return Err(PemError::NoCertificate);
     }
     Ok((crate::key::PrivateKey::from_pkcs8_der(key)?, certificates))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_around_the_sections() {
+        let made = rcgen::generate_simple_self_signed(Vec::new()).expect("a certificate");
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let dressed = format!("# by hamesh\n\n{chain}\n\nkey:\n{key}\n").replace('\n', "\r\n");
+        let bare = bare(&dressed).expect("PEM");
+        assert_eq!(*bare, (chain.clone() + &key).replace("\r\n", "\n"));
+        assert!(bare.lines().all(|line| !line.is_empty()));
+        let certificates = certificates(&dressed).expect("PEM");
+        assert_eq!(certificates, [made.cert.der().to_vec()]);
+        assert_eq!(super::certificates(&key), Err(PemError::NoCertificate));
+    }
 }

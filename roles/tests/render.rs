@@ -47,7 +47,8 @@ fn summary(desired: &Desired) -> String {
     let role = desired.role.map_or("none", |role| role.name());
     let mut text = format!("role {role}\n\n");
     for resource in &desired.resources {
-        text.push_str(&format!("{}{}\n", resource.id(), terms(resource)));
+        let (id, terms) = (resource.id(), terms(resource));
+        text.push_str(&format!("{id}{terms}{}\n", live(resource)));
     }
     text.push_str("\nproven by\n");
     for gate in &desired.gates {
@@ -55,6 +56,10 @@ fn summary(desired: &Desired) -> String {
             Probe::Active { unit } => format!("{unit} is active"),
             Probe::Tcp { address } => format!("tcp {address}"),
             Probe::Http { url } => url.clone(),
+            Probe::Shows {
+                address,
+                certificate,
+            } => format!("{address} shows {certificate}"),
         };
         text.push_str(&format!(
             "  {}: {probe}, within {} ms\n",
@@ -66,6 +71,14 @@ fn summary(desired: &Desired) -> String {
         text.push_str(&format!("  {address}\n"));
     }
     text
+}
+
+fn live(resource: &Resource) -> String {
+    let Some(live) = resource.live() else {
+        return String::new();
+    };
+    let trusts = if live.trusts { " and trusted" } else { "" };
+    format!("\n  handed to {} at {}{trusts}", live.unit, live.socket)
 }
 
 fn terms(resource: &Resource) -> String {

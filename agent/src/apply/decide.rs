@@ -211,7 +211,7 @@ pub fn corrections(steps: &[Step]) -> u64 {
         .iter()
         .filter(|step| match (&step.action, &step.reason) {
             (Action::Prove(_), _) | (_, Reason::Due) => false,
-            (_, Reason::NotLoaded(_)) => !due,
+            (_, Reason::NotLoaded(_) | Reason::NotHanded) => !due,
             _ => true,
         });
     u64::try_from(drifted.count()).unwrap_or(u64::MAX)

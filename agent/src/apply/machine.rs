@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hamesh_roles::engine::{
-    Action, Desired, Digest, Observed, Owned, Resource, ResourceId, Seen, State, Step, Unit,
+    Action, Contents, Desired, Observed, Owned, Resource, ResourceId, Seen, State, Step, Unit,
 };
 
 use super::drivers::certificates::Certificates;
@@ -16,7 +16,7 @@ use super::drivers::packages::Installed;
 use super::drivers::sysctls::Sysctls;
 use super::drivers::tables::{Deadman, Tables};
 use super::drivers::{
-    commands, directories, files, gates, modules, mounts, packages, units, users,
+    commands, directories, files, gates, live, modules, mounts, packages, units, users,
 };
 use super::store::Store;
 use super::systemd::{Job, Systemd};
@@ -116,6 +116,7 @@ impl Machine {
                 self.systemd.enable(&unit.name, true).await
             }
             Action::Start(unit) => self.act(Job::Start, unit, desired).await,
+            Action::Hand(resource, unit) => self.hand(resource, unit, desired).await,
             Action::Reload(unit) => self.act(Job::Reload, unit, desired).await,
             Action::Restart(unit) => self.act(Job::Restart, unit, desired).await,
             Action::Remove(resource) => {
@@ -185,6 +186,32 @@ impl Machine {
         }
     }
 
+    /// Hands it to the unit that runs; one that does not take it reads all anew.
+    async fn hand(
+        &self,
+        resource: &Resource,
+        unit: &Unit,
+        desired: &Desired,
+    ) -> Result<(), Trouble> {
+        let handed = match resource.live() {
+            Some(live) => {
+                let (contents, with) = (self.contents(unit, desired), (&self.systemd, &self.store));
+                live::hand((resource, live), unit, &contents, with).await
+            }
+            None => Err(Trouble::plain(format!(
+                "{} is read at a start",
+                resource.id()
+            ))),
+        };
+        match handed {
+            Ok(()) => Ok(()),
+            Err(why) => {
+                tracing::warn!(unit = unit.name, "a reload instead: {why}");
+                self.act(Job::Reload, unit, desired).await
+            }
+        }
+    }
+
     async fn act(&self, job: Job, unit: &Unit, desired: &Desired) -> Result<(), Trouble> {
         self.own(&Resource::Unit(unit.clone()))?;
         let reads = unit.loads(&self.contents(unit, desired));
@@ -192,7 +219,7 @@ impl Machine {
     }
 
     /// What a unit is about to read, as it is on disk.
-    fn contents(&self, unit: &Unit, desired: &Desired) -> BTreeMap<ResourceId, Digest> {
+    fn contents(&self, unit: &Unit, desired: &Desired) -> Contents {
         let reads = desired.resources.iter();
         let reads = reads.filter(|it| unit.reads.contains(&it.id()));
         let content = |resource: &Resource| {

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hamesh_proto::credentials::Credentials;
-use hamesh_roles::engine::{Digest, Owned};
+use hamesh_roles::engine::{Contents, Digest, Owned};
 use serde::{Deserialize, Serialize};
 
 use super::anchor::Anchor;
@@ -51,8 +51,9 @@ pub struct Store {
 pub struct Loaded {
     /// systemd's name of this start of the unit.
     pub invocation: String,
-    /// What it has loaded since.
-    pub digest: Digest,
+    /// What it has loaded since. An earlier version noted it otherwise: nothing is known then.
+    #[serde(default)]
+    pub contents: Contents,
 }
 
 /// What came of a table.

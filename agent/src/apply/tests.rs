@@ -26,6 +26,7 @@ fn file(path: &Path, text: &str) -> Resource {
         content: Content::plain(text),
         comment: "#".to_owned(),
         validate: ["grep", "-q", "good", "{}"].map(str::to_owned).to_vec(),
+        live: None,
     })
 }
 

@@ -11,7 +11,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 
 use super::peer::Expect;
-use super::verify::{ClientVerifier, PinnedVerifier, ServerVerifier};
+use super::verify::{ClientVerifier, LeafVerifier, PinnedVerifier, ServerVerifier};
 use crate::ca::Fingerprint;
 use crate::credentials::LiveCredentials;
 
@@ -85,6 +85,18 @@ pub fn pinned_config(ca: Fingerprint) -> Arc<ClientConfig> {
         .with_custom_certificate_verifier(Arc::new(PinnedVerifier::new(ca)))
         .with_no_client_auth();
     config.alpn_protocols = Alpn::H2.protocols();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+/// For looking whether a server shows exactly this certificate. Nothing is to be said to it.
+pub(super) fn leaf_config(der: &[u8]) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .expect(TLS13_IS_THERE)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(LeafVerifier::new(der)))
+        .with_no_client_auth();
     config.resumption = Resumption::disabled();
     Arc::new(config)
 }

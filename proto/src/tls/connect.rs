@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::config::{Alpn, client_config, pinned_config};
+use super::config::{Alpn, client_config, leaf_config, pinned_config};
 use super::peer::Expect;
 use super::{KEEP_ALIVE_EVERY, KEEP_ALIVE_TIMEOUT, tune};
 use crate::ca::Fingerprint;
@@ -83,6 +83,14 @@ pub async fn connect(
         Ok(connected) => connected,
         Err(_) => Err(ConnectError::Timeout { addr }),
     }
+}
+
+/// Looks whether whoever listens at `addr` shows this certificate (DER), and has its key.
+///
+/// # Errors
+/// [`ConnectError::Tls`] when it is another; nobody answers.
+pub async fn shows(addr: SocketAddr, leaf: &[u8]) -> Result<(), ConnectError> {
+    connect(addr, leaf_config(leaf)).await.map(drop)
 }
 
 async fn dial(

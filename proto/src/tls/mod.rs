@@ -29,7 +29,7 @@ mod verify;
 
 pub use bounds::{HandshakeLimits, ListenerCounters};
 pub use config::{Alpn, ClientAuth, client_config, pinned_config, server_config};
-pub use connect::{ConnectError, channel, connect, endpoint, pinned_channel};
+pub use connect::{ConnectError, channel, connect, endpoint, pinned_channel, shows};
 pub use listen::{Incoming, TlsConnection, grpc_server, incoming, stranger_server};
 pub use peer::{Expect, PeerIdentity, PeerInfo, peer};
 

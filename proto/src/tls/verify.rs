@@ -25,6 +25,11 @@ enum Unwelcome {
     OtherSite(SpiffeId),
     #[error("the peer is {shown}, where {expected} was expected")]
     NotExpected { shown: SpiffeId, expected: String },
+    #[error("the peer shows the certificate {shown}, not {expected}")]
+    OtherLeaf {
+        shown: Fingerprint,
+        expected: Fingerprint,
+    },
     #[error("the peer's chain does not hold the CA with the pinned fingerprint {0}")]
     NotPinned(Fingerprint),
 }
@@ -63,6 +68,19 @@ pub(super) struct PinnedVerifier {
 impl PinnedVerifier {
     pub(super) fn new(ca: Fingerprint) -> Self {
         Self { ca }
+    }
+}
+
+/// Accepts exactly one certificate, whoever issued it: to see that a server has it.
+#[derive(Debug)]
+pub(super) struct LeafVerifier {
+    leaf: Fingerprint,
+}
+
+impl LeafVerifier {
+    pub(super) fn new(der: &[u8]) -> Self {
+        let leaf = Fingerprint::of(der);
+        Self { leaf }
     }
 }
 
@@ -251,5 +269,45 @@ impl ServerCertVerifier for PinnedVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         schemes()
+    }
+}
+
+impl ServerCertVerifier for LeafVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let (shown, expected) = (Fingerprint::of(end_entity), self.leaf);
+        match shown == expected {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(unwelcome(Unwelcome::OtherLeaf { shown, expected })),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        tls12_refused()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &algorithms())
+    }
+
+    /// Operators' keys are of any kind.
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        algorithms().supported_schemes()
     }
 }

@@ -1,12 +1,11 @@
 //! All that one node is to have.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::resource::{Resource, ResourceId};
+use super::resource::{Contents, Resource};
 use crate::role::Role;
 
 /// All that one node is to have: one function of the site, the node and its secrets makes it.
@@ -55,6 +54,13 @@ pub enum Probe {
         /// `http://127.0.0.1:8404/healthz`
         url: String,
     },
+    /// Whoever speaks TLS there is shown the first certificate of this file.
+    Shows {
+        /// Where.
+        address: SocketAddr,
+        /// The file: PEM.
+        certificate: String,
+    },
 }
 
 impl Desired {
@@ -66,7 +72,7 @@ impl Desired {
 
     /// The contents that units read, where they follow from what is desired alone. A certificate's
     /// key is made on the node: its content is observed.
-    pub fn contents(&self) -> BTreeMap<ResourceId, Digest> {
+    pub fn contents(&self) -> Contents {
         let content = |resource: &Resource| match resource {
             Resource::File(file) => Some((resource.id(), file.content.digest())),
             Resource::Package(_)

@@ -37,6 +37,6 @@ pub use digest::Digest;
 pub use observed::{Observed, Owned, Seen, State};
 pub use plan::{Action, Plan, Reason, Step, plan};
 pub use resource::{
-    Certificate, Command, Content, Directory, File, Mount, Package, Resource, ResourceId, Table,
-    Unit, User,
+    Certificate, Command, Content, Contents, Directory, File, Live, Mount, Package, Resource,
+    ResourceId, Table, Unit, User,
 };

@@ -20,7 +20,7 @@ pub struct Machine {
 struct Running {
     active: bool,
     enabled: bool,
-    loaded: Option<Digest>,
+    loaded: Contents,
 }
 
 impl Machine {
@@ -41,7 +41,7 @@ impl Machine {
 
     /// A unit was restarted by others: what it read then is not known.
     pub fn forget_loaded(&mut self, unit: &str) {
-        self.units.get_mut(unit).expect("a unit").loaded = None;
+        self.units.get_mut(unit).expect("a unit").loaded.clear();
     }
 
     pub fn plan(&self, desired: &Desired) -> Plan {
@@ -75,6 +75,11 @@ impl Machine {
                 let running = self.running(unit);
                 (running.active, running.loaded) = (true, loaded);
             }
+            Action::Hand(resource, unit) => {
+                let id = resource.id();
+                let content = self.contents()[&id].clone();
+                self.running(unit).loaded.insert(id, content);
+            }
             Action::Remove(resource) => {
                 owned = owned.without(&resource.id());
                 self.made.remove(&resource.id());
@@ -88,6 +93,7 @@ impl Machine {
             Action::Make(_)
             | Action::Enable(_)
             | Action::Start(_)
+            | Action::Hand(..)
             | Action::Reload(_)
             | Action::Restart(_)
             | Action::Remove(_) => None,
@@ -98,7 +104,7 @@ impl Machine {
         self.units.entry(unit.name.clone()).or_default()
     }
 
-    fn contents(&self) -> BTreeMap<ResourceId, Digest> {
+    fn contents(&self) -> Contents {
         let content = |(id, resource): (&ResourceId, &Resource)| match resource {
             Resource::File(file) => Some((id.clone(), file.content.digest())),
             Resource::Certificate(it) => Some((id.clone(), self.issued(it))),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::resource::{Resource, ResourceId};
+use super::resource::{Contents, Resource, ResourceId};
 
 /// What was seen of each desired and each owned resource, in one look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,9 +111,8 @@ pub enum State {
         active: bool,
         /// Whether it starts at boot.
         enabled: bool,
-        /// What it has loaded, as far as this start of it is known: see
-        /// [`Unit::loads`](super::Unit::loads).
-        loaded: Option<Digest>,
+        /// What it has loaded, as far as that is known of this start of it.
+        loaded: Contents,
     },
 }
 

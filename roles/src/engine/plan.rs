@@ -4,14 +4,13 @@
 //! in its order; last it is proven to work. A step does one thing, and its effect is observed: so
 //! a plan that was interrupted is continued by making it anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::desired::{Desired, Gate};
 use super::difference::{change, difference};
-use super::digest::Digest;
 use super::observed::{Observed, Owned, Seen, State};
-use super::resource::{Resource, ResourceId, Unit};
+use super::resource::{Contents, Resource, ResourceId, Unit};
 
 /// What is to be done, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +41,8 @@ pub enum Action {
     Enable(Unit),
     /// Starts it.
     Start(Unit),
+    /// Hands it to the unit that runs with another, and leaves the rest of that as it is.
+    Hand(Resource, Unit),
     /// Has it take up what it reads, without a restart.
     Reload(Unit),
     /// Has it take up what it reads.
@@ -65,6 +66,8 @@ pub enum Reason {
     NotEnabled,
     /// The unit runs with what these held before.
     NotLoaded(Vec<ResourceId>),
+    /// The unit runs with what it held before.
+    NotHanded,
     /// Its certificate is near its end.
     Due,
     /// The guard of the command fails.
@@ -126,7 +129,10 @@ impl Plan {
                 continue;
             }
             if let Resource::Unit(unit) = resource {
-                self.unit(unit, &seen, (&known, &contents), &anew);
+                // What will be in a file is known; what a certificate will be is not.
+                let reissued = |id: &ResourceId| anew.contains(id) && !known.contains_key(id);
+                let stale = |loaded: &Contents| stale(unit, loaded, &contents, &reissued);
+                self.unit(unit, &seen, &desired.resources, stale);
                 continue;
             }
             if let Seen::Present(State::Certificate { content, .. }) = &seen {
@@ -144,21 +150,23 @@ impl Plan {
         }
     }
 
-    /// What a unit lacks, once all that it reads is there.
+    /// What a unit lacks, once all that it reads is there. `stale` tells what of that it has not
+    /// loaded.
     fn unit(
         &mut self,
         unit: &Unit,
         seen: &Seen,
-        (known, contents): (&BTreeMap<ResourceId, Digest>, &BTreeMap<ResourceId, Digest>),
-        anew: &BTreeSet<ResourceId>,
+        resources: &[Resource],
+        stale: impl Fn(&Contents) -> Vec<ResourceId>,
     ) {
+        let nothing = Contents::new();
         let (active, enabled, loaded) = match seen {
             Seen::Present(State::Unit {
                 active,
                 enabled,
                 loaded,
-            }) => (*active, *enabled, loaded.as_ref()),
-            Seen::Present(_) | Seen::Absent | Seen::Unknown(_) => (false, false, None),
+            }) => (*active, *enabled, loaded),
+            Seen::Present(_) | Seen::Absent | Seen::Unknown(_) => (false, false, &nothing),
         };
         if !enabled {
             self.push(Action::Enable(unit.clone()), Reason::NotEnabled);
@@ -167,19 +175,54 @@ impl Plan {
             self.push(Action::Start(unit.clone()), Reason::Stopped);
             return;
         }
-        let read = unit.reads.iter().filter(|id| anew.contains(id));
-        let changed: Vec<ResourceId> = read.cloned().collect();
-        // What will be in a file is known; what a certificate will be is not.
-        let reissued = changed.iter().any(|id| !known.contains_key(id));
-        if unit.reads.is_empty() || (!reissued && loaded == unit.loads(contents).as_ref()) {
+        let stale = stale(loaded);
+        if stale.is_empty() {
+            return;
+        }
+        if let Some(live) = taken_live(unit, &stale, resources) {
+            for resource in live {
+                let hand = Action::Hand(resource.clone(), unit.clone());
+                self.push(hand, Reason::NotHanded);
+            }
             return;
         }
         let action = match unit.reloads {
             true => Action::Reload(unit.clone()),
             false => Action::Restart(unit.clone()),
         };
+        // Where nothing is known, all of it may have changed.
+        let changed = if loaded.is_empty() { Vec::new() } else { stale };
         self.push(action, Reason::NotLoaded(changed));
     }
+}
+
+/// What a unit is to load, or has loaded and is not to, and runs without. What could not be looked
+/// at is taken for loaded.
+fn stale(
+    unit: &Unit,
+    loaded: &Contents,
+    contents: &Contents,
+    reissued: &impl Fn(&ResourceId) -> bool,
+) -> Vec<ResourceId> {
+    let other = |id: &ResourceId| {
+        contents
+            .get(id)
+            .is_some_and(|it| loaded.get(id) != Some(it))
+    };
+    let read = unit.reads.iter().filter(|id| reissued(id) || other(id));
+    let surplus = loaded.keys().filter(|id| !unit.reads.contains(id));
+    read.chain(surplus).cloned().collect()
+}
+
+/// These, if the unit takes each of them up while it runs.
+fn taken_live<'a>(
+    unit: &Unit,
+    stale: &[ResourceId],
+    resources: &'a [Resource],
+) -> Option<Vec<&'a Resource>> {
+    let live = |resource: &&Resource| resource.live().is_some_and(|it| it.unit == unit.name);
+    let find = |id: &ResourceId| resources.iter().find(|it| it.id() == *id).filter(live);
+    stale.iter().map(find).collect()
 }
 
 fn seen(observed: &Observed, id: &ResourceId) -> Seen {
@@ -191,7 +234,9 @@ impl Step {
     /// What it is about; `None`: all of it.
     pub fn subject(&self) -> Option<ResourceId> {
         match &self.action {
-            Action::Make(resource) | Action::Remove(resource) => Some(resource.id()),
+            Action::Make(resource) | Action::Remove(resource) | Action::Hand(resource, _) => {
+                Some(resource.id())
+            }
             Action::Enable(unit)
             | Action::Start(unit)
             | Action::Reload(unit)
@@ -216,6 +261,7 @@ impl Action {
             Action::Make(Resource::Unit(_)) => "make",
             Action::Enable(_) => "enable",
             Action::Start(_) => "start",
+            Action::Hand(..) => "hand",
             Action::Reload(_) => "reload",
             Action::Restart(_) => "restart",
             Action::Remove(Resource::Unit(_)) => "stop",
@@ -228,6 +274,9 @@ impl Action {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.subject(), &self.action) {
+            (Some(subject), Action::Hand(_, unit)) => {
+                write!(f, "hand {subject} to {}: {}", unit.name, self.reason)
+            }
             (Some(subject), action) => write!(f, "{} {subject}: {}", action.verb(), self.reason),
             (None, Action::Prove(gates)) => {
                 let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
@@ -252,6 +301,7 @@ impl fmt::Display for Reason {
                 let names: Vec<&str> = changed.iter().map(ResourceId::as_str).collect();
                 write!(f, "to read {}", names.join(", "))
             }
+            Reason::NotHanded => f.write_str("it runs with what that held before"),
             Reason::Due => f.write_str("its certificate is near its end"),
             Reason::Unsatisfied => f.write_str("its guard says that it is to run"),
             Reason::NotWanted => f.write_str("no role of this node wants it any more"),

@@ -48,6 +48,9 @@ pub enum Resource {
 #[serde(transparent)]
 pub struct ResourceId(String);
 
+/// What files and certificates hold.
+pub type Contents = BTreeMap<ResourceId, Digest>;
+
 /// A Debian package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
@@ -116,6 +119,9 @@ pub struct File {
     /// The program that must accept it before it replaces the old one; `{}` in a word is where
     /// the new content is. Empty: none.
     pub validate: Vec<String>,
+    /// Who takes it up while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
 }
 
 /// What a file holds.
@@ -147,6 +153,21 @@ pub struct Certificate {
     pub ips: BTreeSet<std::net::IpAddr>,
     /// Rises when the key is to be made anew.
     pub issue: u64,
+    /// Who takes it up while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+}
+
+/// A program that is handed a certificate while it runs, in place of a reload: HAProxy, by its
+/// runtime API. Whenever it starts it reads the file, which is therefore written first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// Its unit, which reads the file.
+    pub unit: String,
+    /// The socket at which it listens.
+    pub socket: String,
+    /// Whether it also trusts the CAs in the file: then it is handed certificates of the same only.
+    pub trusts: bool,
 }
 
 /// A table of nftables, loaded as one transaction.
@@ -220,6 +241,23 @@ impl Resource {
             | Resource::Unit(_) => false,
         }
     }
+
+    /// The program that takes it up while it runs.
+    pub fn live(&self) -> Option<&Live> {
+        match self {
+            Resource::File(it) => it.live.as_ref(),
+            Resource::Certificate(it) => it.live.as_ref(),
+            Resource::Package(_)
+            | Resource::Module { .. }
+            | Resource::Sysctl { .. }
+            | Resource::Mount(_)
+            | Resource::User(_)
+            | Resource::Directory(_)
+            | Resource::Table(_)
+            | Resource::Command(_)
+            | Resource::Unit(_) => None,
+        }
+    }
 }
 
 impl ResourceId {
@@ -284,21 +322,23 @@ impl fmt::Debug for Content {
 }
 
 impl Certificate {
-    /// Names what is certified: another one needs another certificate.
+    /// Names what is certified: another one needs another certificate. Who takes it up is no part
+    /// of that.
     pub fn profile(&self) -> Digest {
-        let text = serde_json::to_vec(self).expect("a certificate's terms are plain JSON");
+        let terms = Self {
+            live: None,
+            ..self.clone()
+        };
+        let text = serde_json::to_vec(&terms).expect("a certificate's terms are plain JSON");
         Digest::of(text)
     }
 }
 
 impl Unit {
-    /// Names what the unit is to have loaded: the contents of all that it reads, as `digests` has
-    /// them; `None`: one of them is not there.
-    pub fn loads(&self, digests: &BTreeMap<ResourceId, Digest>) -> Option<Digest> {
-        let mut text = String::new();
-        for id in &self.reads {
-            text.push_str(&format!("{id} {}\n", digests.get(id)?));
-        }
-        Some(Digest::of(text))
+    /// What it loads when it starts: of these contents those that it reads.
+    pub fn loads(&self, contents: &Contents) -> Contents {
+        let read = self.reads.iter();
+        let read = read.filter_map(|id| Some((id.clone(), contents.get(id)?.clone())));
+        read.collect()
     }
 }

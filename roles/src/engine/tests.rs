@@ -14,6 +14,7 @@ fn file(path: &str, text: &str) -> Resource {
         content: Content::plain(text),
         comment: "#".to_owned(),
         validate: Vec::new(),
+        live: None,
     })
 }
 
@@ -35,6 +36,11 @@ fn certificate(issue: u64) -> Resource {
         dns: BTreeSet::from(["www".to_owned()]),
         ips: BTreeSet::new(),
         issue,
+        live: Some(Live {
+            unit: "web.service".to_owned(),
+            socket: "/run/web.sock".to_owned(),
+            trusts: false,
+        }),
     })
 }
 
@@ -115,6 +121,8 @@ fn a_plan_interrupted_after_any_step_leaves_exactly_its_rest() {
         (&Machine::default(), &old),
         (&built, &old),
         (&built, &new),
+        (&built, &everything("old", 2)),
+        (&built, &everything("new", 1)),
         (&built, &nothing),
         (&built, &purged),
     ] {
@@ -136,6 +144,45 @@ fn whatever_drifts_is_put_back_step_by_step() {
     unloaded.forget_loaded("web.service");
     let plan = unloaded.plan(&desired);
     assert_eq!(plan.steps[0].action.verb(), "reload");
+}
+
+fn told(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_certificate_alone_is_handed_over_and_with_more_it_is_read_anew() {
+    let built = Machine::default().with(&everything("old", 1));
+    assert_eq!(
+        told(&built.plan(&everything("old", 2))),
+        [
+            "issue certificate edge: differs in what it certifies",
+            "hand certificate edge to web.service: it runs with what that held before",
+            "prove: web answers",
+        ]
+    );
+    let both = told(&built.plan(&everything("new", 2)));
+    assert!(
+        both.contains(
+            &"reload unit web.service: to read file /etc/web.cfg, certificate edge".into()
+        )
+    );
+    assert!(
+        both.iter().all(|step| !step.starts_with("hand ")),
+        "{both:?}"
+    );
+}
+
+#[test]
+fn who_takes_a_certificate_up_is_no_reason_for_another_one() {
+    let Resource::Certificate(live) = certificate(1) else {
+        panic!("a certificate");
+    };
+    let mut other = live.clone();
+    other.live = None;
+    assert_eq!(live.profile(), other.profile());
+    other.issue = 2;
+    assert_ne!(live.profile(), other.profile());
 }
 
 #[test]
@@ -181,9 +228,8 @@ fn a_plan_is_told_with_reasons_and_without_secrets() {
     };
     config.content = Content::plain("line 1\nline two\n");
     let plan = built.plan(&desired);
-    let told: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        told(&plan),
         [
             "write file /etc/web.cfg: differs in content",
             "reload unit web.service: to read file /etc/web.cfg",

@@ -41,9 +41,11 @@ pub(super) fn desired(place: &Place<'_>, edge: &EdgeProxy) -> Result<Desired, Mi
     let certificate = certificate(place, edge)?;
     let config = config(place, edge);
     resources.extend(haproxy::resources(place, config, vec![certificate])?);
+    let mut gates = haproxy::gates(&[(443, "https")]);
+    gates.push(haproxy::shows("edge", 443));
     Ok(Desired {
         resources,
-        gates: haproxy::gates(&[(443, "https")]),
+        gates,
         ..Desired::default()
     })
 }
@@ -57,7 +59,7 @@ fn certificate(place: &Place<'_>, edge: &EdgeProxy) -> Result<Resource, Missing>
         }),
         CertificateSource::File => {
             let pem = place.secrets.need(NeededSecret::EdgeCertificate)?;
-            haproxy::secret_file(haproxy::certificate_path("edge"), pem.to_owned())
+            haproxy::given_certificate("edge", pem.to_owned())
         }
     })
 }

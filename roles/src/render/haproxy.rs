@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::{Place, secrets};
 use crate::engine::{
-    Certificate, Content, Directory, File, Gate, Probe, Resource, ResourceId, Unit,
+    Certificate, Content, Directory, File, Gate, Live, Probe, Resource, ResourceId, Unit,
 };
 
 /// The statistics and metrics of a proxy, at its management address.
@@ -18,6 +18,8 @@ pub(super) const MONITOR_PATH: &str = "/hamesh-healthz";
 /// Certificates and secrets. Root's alone: HAProxy reads them before it gives up its rights.
 const DIRECTORY: &str = "/etc/hamesh/haproxy";
 const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+/// HAProxy's runtime API for whoever applies roles: new certificates are handed over there.
+const ADMIN: &str = "/run/haproxy/admin.sock";
 const STATISTICS_PASSWORD: &str = "/etc/hamesh/haproxy/statistics";
 /// How often servers are looked at. The vendor's samples wait 3 s and three failures, which is ten
 /// seconds of errors; a check costs a server one short request, and whether a database may be
@@ -40,7 +42,7 @@ pub(super) fn global(stop: &str) -> String {
     # A bound: each takes two descriptors, and 32 KiB of buffers when busy: 256 MiB for all.
     maxconn 8000
     # Root's alone. Through it a new worker takes over the listening sockets: no reload closes one.
-    stats socket /run/haproxy/admin.sock mode 600 level admin expose-fd listeners
+    stats socket {ADMIN} mode 600 level admin expose-fd listeners
     stats timeout 30s
     # Else old workers would stay for as long as some client holds a connection.
     hard-stop-after {stop}
@@ -130,12 +132,40 @@ pub(super) fn certificate(name: &str, file: &str) -> Certificate {
         dns: Default::default(),
         ips: Default::default(),
         issue: 1,
+        live: Some(live()),
     }
 }
 
-/// A file that root alone may read.
-pub(super) fn secret_file(path: String, text: String) -> Resource {
+/// The same, where the CA in the file is also the one that HAProxy trusts.
+pub(super) fn trusted_certificate(name: &str, file: &str) -> Certificate {
+    Certificate {
+        live: Some(Live {
+            trusts: true,
+            ..live()
+        }),
+        ..certificate(name, file)
+    }
+}
+
+fn live() -> Live {
+    Live {
+        unit: UNIT.to_owned(),
+        socket: ADMIN.to_owned(),
+        trusts: false,
+    }
+}
+
+/// A certificate with its key that an operator gave.
+pub(super) fn given_certificate(file: &str, pem: String) -> Resource {
     Resource::File(File {
+        live: Some(live()),
+        ..secret(certificate_path(file), pem)
+    })
+}
+
+/// A file that root alone may read.
+fn secret(path: String, text: String) -> File {
+    File {
         path,
         owner: "root".to_owned(),
         group: "root".to_owned(),
@@ -143,7 +173,8 @@ pub(super) fn secret_file(path: String, text: String) -> Resource {
         content: Content::secret(text),
         comment: "#".to_owned(),
         validate: Vec::new(),
-    })
+        live: None,
+    }
 }
 
 /// The files and the unit, in the order in which they are made: `read` is what the configuration
@@ -161,10 +192,11 @@ pub(super) fn resources(
         mode: 0o700,
         data: false,
     });
-    let mut files = vec![secret_file(
+    let password = format!("{password}\n");
+    let mut files = vec![Resource::File(secret(
         STATISTICS_PASSWORD.to_owned(),
-        format!("{password}\n"),
-    )];
+        password,
+    ))];
     files.extend(read);
     files.push(Resource::File(File {
         path: CONFIG.to_owned(),
@@ -174,6 +206,7 @@ pub(super) fn resources(
         content: Content::plain(config),
         comment: "#".to_owned(),
         validate: ["haproxy", "-c", "-f", "{}"].map(str::to_owned).to_vec(),
+        live: None,
     }));
     let reads: Vec<ResourceId> = files.iter().map(Resource::id).collect();
     let unit = Resource::Unit(Unit {
@@ -189,13 +222,19 @@ pub(super) fn resources(
 
 const UNIT: &str = "haproxy.service";
 
+/// That clients of this port see the certificate of this file: not one of before.
+pub(super) fn shows(file: &str, port: u16) -> Gate {
+    gate(
+        format!("HAProxy shows the certificate {file}"),
+        Probe::Shows {
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+            certificate: certificate_path(file),
+        },
+    )
+}
+
 /// That it runs, says so, and listens where clients expect it.
 pub(super) fn gates(ports: &[(u16, &str)]) -> Vec<Gate> {
-    let gate = |name: String, probe| Gate {
-        name,
-        probe,
-        within_ms: GATE_WITHIN_MS,
-    };
     let mut gates = vec![
         gate(
             "HAProxy runs".to_owned(),
@@ -215,4 +254,12 @@ pub(super) fn gates(ports: &[(u16, &str)]) -> Vec<Gate> {
         gate(format!("HAProxy accepts {what}"), Probe::Tcp { address })
     }));
     gates
+}
+
+fn gate(name: String, probe: Probe) -> Gate {
+    Gate {
+        name,
+        probe,
+        within_ms: GATE_WITHIN_MS,
+    }
 }

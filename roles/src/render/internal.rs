@@ -26,11 +26,13 @@ const LEADER_PORT: u16 = 5000;
 const REPLICAS_PORT: u16 = 5001;
 /// By how much a replica may lag and still be read from: one segment of the write-ahead log.
 const MOST_LAG: &str = "16MB";
+
 /// All that such a node is to have.
 pub(super) fn desired(place: &Place<'_>, internal: &InternalProxy) -> Result<Desired, Missing> {
     let api = place.servers(Role::K8sControl, API_PORT);
     let databases = place.servers(Role::Database, DATABASE_PORT);
     let mut config = haproxy::global("10m");
+    config.push_str(AGENT);
     config.push_str(DEFAULTS);
     config.push_str(&web(place, &internal.web));
     let (mut ports, mut read) = (vec![(80, "http")], Vec::new());
@@ -44,7 +46,7 @@ pub(super) fn desired(place: &Place<'_>, internal: &InternalProxy) -> Result<Des
         config.push_str(&postgresql(place, &databases));
         read.push(Resource::Certificate(Certificate {
             dns: BTreeSet::from([place.id.to_string()]),
-            ..haproxy::certificate("haproxy-client", "client")
+            ..haproxy::trusted_certificate("haproxy-client", "client")
         }));
     }
     config.push_str(&haproxy::watched(place));
@@ -54,6 +56,13 @@ pub(super) fn desired(place: &Place<'_>, internal: &InternalProxy) -> Result<Des
         ..Desired::default()
     })
 }
+
+/// The agent marks servers down whose nodes fall silent. HAProxy grants that at this level alone;
+/// unlike root's own socket it gives away no listening socket. The agent is root without rights to
+/// pass over modes of files.
+const AGENT: &str = "    # The agent's, which tells here whose node fell silent; checks decide.
+    stats socket /run/haproxy/hamesh.sock mode 600 level admin
+";
 
 /// For web traffic, and for sessions that last: of databases, of watchers of Kubernetes.
 const DEFAULTS: &str = "

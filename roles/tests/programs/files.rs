@@ -79,9 +79,9 @@ impl Files {
     /// The same with the paths of this folder.
     fn relocated(&self, root: &Path, text: &str) -> String {
         let secrets = format!("{}/etc/hamesh/", root.display());
-        let socket = format!("{}/admin.sock", root.display());
+        let sockets = format!("{}/", root.display());
         text.replace("/etc/hamesh/", &secrets)
-            .replace("/run/haproxy/admin.sock", &socket)
+            .replace("/run/haproxy/", &sockets)
     }
 }
 

@@ -240,6 +240,10 @@ pub const ALL: &[Scenario] = &[
         served::changes::unnoticed,
     ),
     on_served(
+        "new certificates are taken up without a reload",
+        served::changes::handed_over,
+    ),
+    on_served(
         "a change that cannot be had is put back and stops the rest",
         served::changes::put_back,
     ),
@@ -264,6 +268,14 @@ pub const ALL: &[Scenario] = &[
         served::changes::cleared,
     ),
     on_served("the page outlives each proxy", served::faults::each),
+    on_served(
+        "a server whose machine is lost is left out, as gossip or a check says",
+        served::silent::left_out,
+    ),
+    on_served(
+        "a server whose agent alone is silent goes on serving",
+        served::silent::brought_back,
+    ),
     on_pair(
         "addresses of both families are held and go together",
         pair::families::together,

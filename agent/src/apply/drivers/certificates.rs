@@ -212,6 +212,7 @@ mod tests {
             dns: BTreeSet::from(["www".to_owned()]),
             ips: BTreeSet::new(),
             issue: 1,
+            live: None,
         };
         let write = |path: &str, mode, text: &str| {
             let path = Path::new(path);

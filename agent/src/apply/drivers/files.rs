@@ -214,6 +214,7 @@ mod tests {
             content: Content::plain(text),
             comment: "#".to_owned(),
             validate: Vec::new(),
+            live: None,
         }
     }
 

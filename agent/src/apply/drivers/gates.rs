@@ -1,14 +1,19 @@
 //! What shows that a configuration works.
 
+use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use hamesh_proto::{pem_text, tls};
 use hamesh_roles::checks::HttpUrl;
 use hamesh_roles::engine::{Gate, Probe};
 use tokio::time::{Instant, sleep, timeout};
+use zeroize::Zeroizing;
 
 use crate::apply::systemd::{Systemd, journal};
 use crate::apply::trouble::Trouble;
 use crate::checks::{Outcome, http, tcp};
+use crate::held::describe;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -42,7 +47,9 @@ async fn prove_one(gate: &Gate, units: &[&str], systemd: &Systemd) -> Result<(),
             let problem = format!("{} was not seen within {within:?}: {why}", gate.name);
             let said = match &gate.probe {
                 Probe::Active { unit } => journal(&[unit]).await,
-                Probe::Tcp { .. } | Probe::Http { .. } => journal(units).await,
+                Probe::Tcp { .. } | Probe::Http { .. } | Probe::Shows { .. } => {
+                    journal(units).await
+                }
             };
             return Err(Trouble::with(problem, said));
         }
@@ -65,7 +72,23 @@ async fn probe(probe: &Probe, systemd: &Systemd) -> Outcome {
             let url: HttpUrl = url.parse().map_err(|error| format!("{url}: {error}"))?;
             http::probe(&url).await
         }
+        Probe::Shows {
+            address,
+            certificate,
+        } => shows(*address, certificate).await,
     }
+}
+
+/// Whether clients there are shown the certificate that is in this file.
+async fn shows(address: SocketAddr, file: &str) -> Outcome {
+    let pem = fs::read_to_string(file).map(Zeroizing::new);
+    let pem = pem.map_err(|error| format!("{file}: {error}"))?;
+    let certificates = pem_text::certificates(&pem).map_err(|error| format!("{file}: {error}"))?;
+    let leaf = certificates
+        .first()
+        .ok_or_else(|| format!("{file}: no certificate is in it"))?;
+    let shown = tls::shows(address, leaf).await;
+    shown.map_err(|error| describe(&error))
 }
 
 /// systemd's name of the start with which it is active.

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod directories;
 pub mod files;
 pub mod gates;
+pub mod live;
 pub mod modules;
 pub mod mounts;
 pub mod originals;

@@ -3,12 +3,11 @@
 //! What a unit has loaded is believed only while systemd's name of its start is the same. A reload
 //! keeps that name; a restart by hand changes it, and then nobody knows what it read.
 
-use hamesh_roles::engine::{Seen, State, Unit};
+use hamesh_roles::engine::{Contents, Seen, State, Unit};
 
 use super::super::store::{Loaded, Store};
 use super::super::systemd::{Job, Systemd, journal};
 use crate::apply::trouble::Trouble;
-use hamesh_roles::engine::Digest;
 
 /// How it is now.
 pub async fn look(unit: &Unit, systemd: &Systemd, store: &Store) -> Seen {
@@ -29,18 +28,18 @@ pub async fn look(unit: &Unit, systemd: &Systemd, store: &Store) -> Seen {
     Seen::Present(State::Unit {
         active,
         enabled,
-        loaded: known.map(|it| it.digest.clone()),
+        loaded: known.map(|it| it.contents.clone()).unwrap_or_default(),
     })
 }
 
-/// Starts, reloads or restarts it. `reads` names what it is to read, as it was just before.
+/// Starts, reloads or restarts it. `contents` is what it is to read, as it was just before.
 ///
 /// # Errors
 /// [`Trouble`].
 pub async fn act(
     job: Job,
     unit: &Unit,
-    reads: Option<Digest>,
+    contents: Contents,
     (systemd, store): (&Systemd, &Store),
 ) -> Result<(), Trouble> {
     let note = |note| {
@@ -63,7 +62,10 @@ pub async fn act(
         return Err(Trouble::with(problem, journal(&[&unit.name]).await));
     }
     let invocation = now.invocation;
-    note(reads.map(|digest| Loaded { invocation, digest }))
+    note(Some(Loaded {
+        invocation,
+        contents,
+    }))
 }
 
 /// Stops it, and has it start at boot no more. One that is not there any more has stopped.

@@ -75,6 +75,48 @@ pub fn unnoticed(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// Keys are made anew, and the HAProxy that runs takes their certificates: none is reloaded.
+pub fn handed_over(world: &World) -> Result<()> {
+    let site = &world.site;
+    let nodes = [OUTER, INNER].concat();
+    let workers = || -> Result<Vec<String>> {
+        let script = "pgrep --parent $(systemctl show --property MainPID --value haproxy.service)";
+        nodes.iter().map(|node| site.sh(node, script)).collect()
+    };
+    let files = || -> Result<Vec<String>> {
+        let script = "sha256sum /etc/hamesh/haproxy/*.pem";
+        nodes.iter().map(|node| site.sh(node, script)).collect()
+    };
+    until_as_wanted(site, &nodes)?;
+    let (workers_before, files_before) = (workers()?, files()?);
+    let load = Load::start(world, 20)?;
+    site.coordctl(&["secret", "rotate", "certificates"])?;
+    until_as_wanted(site, &nodes)?;
+    let told = load.end()?;
+    println!("    all certificates: {told}");
+    ensure!(told.failed == 0 && told.served > 0, "{told}");
+    let files_after = files()?;
+    let mut each = files_before.iter().zip(&files_after);
+    ensure!(
+        each.all(|(old, new)| old != new),
+        "{files_before:?} {files_after:?}"
+    );
+    ensure!(
+        workers()? == workers_before,
+        "HAProxy has other processes than before"
+    );
+    // That clients are shown the new ones is a gate of the role.
+    for node in OUTER {
+        let said = "journalctl --unit hamesh-apply --no-pager --lines 100";
+        let said = site.sh(node, said)?;
+        ensure!(
+            said.contains("hand certificate edge to haproxy.service"),
+            "{said}"
+        );
+    }
+    Ok(())
+}
+
 /// A change that cannot be had fails with the words of the program at fault; the other node keeps
 /// what it has, and what worked is there again.
 pub fn put_back(world: &World) -> Result<()> {

@@ -8,6 +8,7 @@
 //! | [`drift`] | what others change on a node, and nodes that are only looked at |
 //! | [`forged`] | orders that no coordinator signed |
 //! | [`faults`] | each proxy lost in each way, under load |
+//! | [`silent`] | machines behind the inner proxies that are lost |
 //! | `load` | requests without a pause, and what became of them |
 
 pub mod changes;
@@ -16,6 +17,7 @@ pub mod faults;
 pub mod forged;
 mod load;
 pub mod page;
+pub mod silent;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;

@@ -1,0 +1,32 @@
+//! HAProxy's runtime API: one command on a connection of its own, and the whole answer
+//! (management guide of HAProxy 2.6, section 9.3).
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// How long HAProxy may take to answer: it does so between two requests.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest answer that is read: the states of ten thousand servers.
+const MOST_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Asks, and waits for the end of the answer.
+///
+/// # Errors
+/// The system's own, and no answer in time: then nobody knows whether it was done.
+pub async fn ask(socket: &Path, command: &str) -> io::Result<String> {
+    let asked = async {
+        let mut stream = UnixStream::connect(socket).await?;
+        stream.write_all(command.as_bytes()).await?;
+        stream.write_all(b"\n").await?;
+        let mut answer = Vec::new();
+        stream.take(MOST_BYTES).read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).trim().to_owned())
+    };
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    timeout(PATIENCE, asked).await.map_err(late)?
+}
