@@ -18,9 +18,9 @@
 //! | [`trouble`] | why a step was not done |
 //!
 //! Guarantees: it does what a coordinator of its site signed for it, whoever passes that on, and
-//! nothing else; it may be killed at any moment, and goes on with exactly what is left; an order that
-//! fails is followed by what worked before it; what drifts is put right, with or without an agent
-//! or a coordinator; an order to observe changes nothing.
+//! nothing else; it may be killed at any moment, and goes on with exactly what is left; an order
+//! that fails is followed by what worked before it; what drifts is put right, with or without an
+//! agent or a coordinator; an order to observe changes nothing.
 //!
 //! The idea: the agent holds leases on a thread that must never wait, and is locked in a sandbox.
 //! What installs packages and writes to `/etc` can be neither. So it is another process, and all

@@ -81,8 +81,8 @@ pub struct Issued {
 /// Notes by name.
 pub type Notes<T> = BTreeMap<String, T>;
 
-/// Has the orders of the site believed that `credentials` are of, from the first on: what an earlier
-/// site had ordered does not count any more. Enrolment does so.
+/// Has the orders of the site believed that `credentials` are of, from the first on: what an
+/// earlier site had ordered does not count any more. Enrolment does so.
 ///
 /// # Errors
 /// [`StateError`].
