@@ -15,6 +15,7 @@ fn question(id: &str) -> v1::RolePlanRequest {
     v1::RolePlanRequest {
         id: id.to_owned(),
         order: None,
+        outside: Vec::new(),
     }
 }
 

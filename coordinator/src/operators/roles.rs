@@ -7,6 +7,7 @@ use std::time::Duration;
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::v1;
 use hamesh_roles::Site;
+use hamesh_roles::adoption::stage::outside;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
@@ -130,7 +131,12 @@ pub(super) async fn node_plans(core: &Core, site: &Site) -> Vec<v1::NodePlan> {
             Ok(order) => match report {
                 Some(report) if has(report, &order) => {}
                 Some(_) => {
-                    asked.insert(node, order);
+                    let question = v1::RolePlanRequest {
+                        order: Some((*order).clone()),
+                        outside: addresses_outside(site, &node),
+                        ..v1::RolePlanRequest::default()
+                    };
+                    asked.insert(node, question);
                 }
                 // Where hamesh made nothing there is nothing to tell.
                 None if !configured => {}
@@ -146,6 +152,15 @@ pub(super) async fn node_plans(core: &Core, site: &Site) -> Vec<v1::NodePlan> {
         plan: Some(plan),
     };
     plans.into_iter().map(plan).collect()
+}
+
+/// The addresses of a node's role that what served before still holds.
+fn addresses_outside(site: &Site, node: &NodeId) -> Vec<String> {
+    let role = site.nodes.get(node).and_then(|node| node.role);
+    let vips = role.into_iter().flat_map(|role| outside(site, role));
+    let vips = vips.filter(|(_, vip)| vip.held_by.is_others());
+    let addresses = vips.flat_map(|(_, vip)| &vip.addresses);
+    addresses.map(ToString::to_string).collect()
 }
 
 fn has(report: &v1::RoleReport, order: &v1::RoleOrder) -> bool {

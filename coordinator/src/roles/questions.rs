@@ -31,21 +31,21 @@ impl Questions {
         self.asked.subscribe()
     }
 
-    /// What each of these nodes would have to do for its order.
+    /// What each of these nodes would have to do for its order. A question gets its name here.
     pub async fn ask(
         &self,
-        orders: BTreeMap<NodeId, Arc<v1::RoleOrder>>,
+        questions: BTreeMap<NodeId, v1::RolePlanRequest>,
         patience: Duration,
     ) -> BTreeMap<NodeId, v1::RolePlan> {
         let until = Instant::now() + patience;
         let mut answers = Vec::new();
-        for (node, order) in orders {
+        for (node, question) in questions {
             let id = hex::encode(&random::bytes::<8>());
             let (sender, receiver) = oneshot::channel();
             self.waiting().insert(id.clone(), (node.clone(), sender));
             let question = Arc::new(v1::RolePlanRequest {
                 id: id.clone(),
-                order: Some((*order).clone()),
+                ..question
             });
             self.asked.send_modify(|asked| {
                 let of_node = Arc::make_mut(asked).entry(node.clone()).or_default();
@@ -82,6 +82,9 @@ impl Questions {
                 steps: super::steps(plan.steps),
                 unknown: super::lines(plan.unknown),
                 problem: super::clean(plan.problem),
+                as_is: super::lines(plan.as_is),
+                lost: super::lines(plan.lost),
+                in_the_way: super::lines(plan.in_the_way),
                 id: plan.id,
             };
             // An error: who asked is gone.
@@ -136,15 +139,11 @@ pub fn problem(text: &str) -> v1::RolePlan {
 mod tests {
     use super::*;
 
-    fn order() -> Arc<v1::RoleOrder> {
-        Arc::default()
-    }
-
     #[tokio::test]
     async fn each_node_is_asked_once_and_only_its_own_answer_counts() {
         let questions = Arc::new(Questions::default());
         let [a, b]: [NodeId; 2] = ["a", "b"].map(|name| name.parse().expect("a name"));
-        let orders = BTreeMap::from([(a.clone(), order()), (b.clone(), order())]);
+        let orders = BTreeMap::from([a.clone(), b.clone()].map(|node| (node, Default::default())));
         let asking = tokio::spawn({
             let questions = Arc::clone(&questions);
             async move { questions.ask(orders, PATIENCE).await }
@@ -171,7 +170,7 @@ mod tests {
     async fn who_says_nothing_is_told_of() {
         let questions = Questions::default();
         let node: NodeId = "a".parse().expect("a name");
-        let orders = BTreeMap::from([(node.clone(), order())]);
+        let orders = BTreeMap::from([(node.clone(), Default::default())]);
         let plans = questions.ask(orders, Duration::ZERO).await;
         assert!(plans[&node].problem.contains("within 0 s"));
     }

@@ -244,6 +244,7 @@ async fn the_socket_tells_the_report_and_answers_what_would_be_done() {
     let asked = v1::RolePlanRequest {
         id: "q".to_owned(),
         order: Some(order(&desired(vec![file(&site.path(), "good\n")]), 1, 0)),
+        outside: Vec::new(),
     };
     let kind = Some(v1::apply_request::Kind::Plan(asked));
     let request = v1::ApplyRequest { kind };
