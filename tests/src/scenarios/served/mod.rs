@@ -7,12 +7,12 @@
 //! | [`changes`] | none is felt, a bad one is put back, an interrupted one ends |
 //! | [`drift`] | what others change on a node, and nodes that are only looked at |
 //! | [`faults`] | each proxy lost in each way, under load |
-//! | `load` | requests without a pause, and what became of them |
+//! | [`load`] | requests without a pause, and what became of them |
 
 pub mod changes;
 pub mod drift;
 pub mod faults;
-mod load;
+pub mod load;
 pub mod page;
 
 use anyhow::{Context as _, Result, ensure};
