@@ -1,17 +1,18 @@
-#!/bin/sh
+#!/bin/bash
 # A site as shell scripts build it, before anyone heard of hamesh: keepalived moves two addresses,
 # HAProxy stands behind each. Run on every machine:
 #
 #   site.sh web                     nginx, on port 30080
 #   site.sh internal PRIORITY       web traffic to the machines of `web`
 #   site.sh edge PRIORITY           TLS, and on to the internal address; needs /root/www.pem
-set -eu
+set -euo pipefail
 
 EDGE=192.168.30.130
 INTERNAL=192.168.56.20
 WEB="192.168.56.41 192.168.56.42 192.168.56.43"
 
 packages() {
+    apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
 }
 

@@ -46,8 +46,8 @@ pub const ADOPT: &str = "\
 Take a node of a running site over from what served before, without an outage.
 
 Shows what of the role is there already, what would change, what nobody would say any more, and what
-stands in the way; then asks. The document must say `mode: observe` for the node and `held_by: \
-others` for the addresses of its role until then. Nodes that stand by come first; with the last one \
+stands in the way; then asks. Until then the document must say `mode: observe` for the node, and
+`held_by: others` for the addresses of its role. Nodes that stand by come first; with the last one
 the addresses follow. Interrupted, the same command goes on.";
 
 /// Take a node over.

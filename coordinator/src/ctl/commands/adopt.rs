@@ -25,7 +25,9 @@ use crate::desired::vip_claim;
 
 /// How long a claim that was just made may take to be held: many times a lease.
 const HELD: Duration = Duration::from_secs(60);
-/// Between two looks at whether it is.
+/// How long a node may take to say that it has what it was seen to have.
+const HEARD: Duration = Duration::from_secs(10);
+/// Between two looks at the site.
 const LOOK: Duration = Duration::from_millis(100);
 const RESUME: &str = "what serves goes on; mend that, and run the same command again: it goes on \
                       from there";
@@ -169,24 +171,39 @@ impl Adoption<'_> {
 
     /// Every node that could hold the addresses has what the document asks.
     async fn settled(&self, client: &mut Client, site: &Site) -> Result<StatusView, Failure> {
-        let status = status::fetch(client).await?;
-        for id in members(site, self.role) {
-            let known = status.nodes.iter().find(|it| it.name == id.as_str());
-            if known.is_none_or(|it| it.applied != status.desired) {
-                let text = format!("{id} has not heard of the newest document");
+        let until = Instant::now() + HEARD;
+        loop {
+            let status = status::fetch(client).await?;
+            let Some(unsettled) = self.unsettled(&status, site) else {
+                return Ok(status);
+            };
+            if Instant::now() > until {
+                let text = format!("{unsettled}; nothing more was changed");
                 return Err(Failure::failed(text, RESUME));
             }
-            let state = known.and_then(|it| it.role_state.as_ref());
-            let place = state.map(|state| state.place);
-            if place != Some(RolePlace::AsWanted) {
-                let is = place.map_or("not heard", RolePlace::name);
-                let why = state.and_then(|state| state.reason.clone());
-                let why = why.map_or_else(String::new, |why| format!(": {why}"));
-                let text = format!("the role of {id} is {is}{why}; nothing more was changed");
-                return Err(Failure::failed(text, RESUME));
-            }
+            sleep(LOOK).await;
         }
-        Ok(status)
+    }
+
+    /// The first node that has not what the document asks, and what it has.
+    fn unsettled(&self, status: &StatusView, site: &Site) -> Option<String> {
+        let unsettled = |id: &NodeId| {
+            let Some(known) = status.nodes.iter().find(|it| it.name == id.as_str()) else {
+                return Some(format!("{id} is not known"));
+            };
+            if known.applied != status.desired {
+                return Some(format!("{id} has not heard of the newest document"));
+            }
+            let Some(state) = &known.role_state else {
+                return Some(format!("nobody knows how the role of {id} is"));
+            };
+            let why = state.reason.as_ref();
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            let is = state.place.name();
+            let settled = state.place == RolePlace::AsWanted;
+            (!settled).then(|| format!("the role of {id} is {is}{why}"))
+        };
+        members(site, self.role).find_map(unsettled)
     }
 
     /// The one node that holds the addresses; if none does, the one that is taken over.

@@ -12,7 +12,7 @@ use crate::site::wait::until;
 use crate::site::{COORDINATOR, PATIENCE, Site};
 
 /// How long a run lasts before something is killed: from before its first change to after its last.
-const AFTER_MS: [u64; 6] = [300, 900, 1_500, 2_500, 4_000, 6_000];
+const AFTER_MS: [u64; 6] = [300, 1_500, 4_000, 8_000, 15_000, 30_000];
 
 /// Killed again and again, at a later point each time, the same command ends what it began.
 pub fn resumed(world: &World) -> Result<()> {

@@ -32,7 +32,7 @@ pub fn build(lab: &Lab) -> Result<()> {
     let pem = certificate()?;
     let run = |node: &str, words: &str| -> Result<()> {
         lab.must(["push", node, SCRIPT, "/root/site.sh"])?;
-        let script = format!("sh /root/site.sh {words}");
+        let script = format!("bash /root/site.sh {words}");
         lab.sh(node, &script).map(drop)
     };
     for node in WEB {
