@@ -174,6 +174,7 @@ impl Agent {
         let spec = Spec {
             addresses: vec![VIP],
             ttl: TTL,
+            beside: false,
             disk: Durable::default(),
         };
         let brief = Brief {

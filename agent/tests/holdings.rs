@@ -42,6 +42,7 @@ fn vip() -> v1::Claim {
         ttl_ms: 350,
         checks: Vec::new(),
         candidates: vec!["node-1".to_owned(), "node-2".to_owned()],
+        beside: false,
     }
 }
 

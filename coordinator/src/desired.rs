@@ -12,7 +12,7 @@ use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::leader::Leader;
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::{ports, v1};
-use hamesh_roles::{NetworkName, Node, Role, Site, Vip, VipName};
+use hamesh_roles::{HeldBy, NetworkName, Node, Role, Site, Vip, VipName};
 
 use crate::records::{CertificateRecord, DesiredRecord, NodeRecord, Revocation};
 
@@ -95,13 +95,13 @@ impl Desired {
             revoked_serials: self.record.revoked.keys().cloned().collect(),
             claims: self.claims(node),
             proof: Vec::new(),
-            part: Some(self.part(own)),
+            part: Some(self.part(node, own)),
         })
     }
 
     /// What the document says of a node beyond what its agent acts on: what the site is rebuilt
     /// from when all coordinators are lost.
-    fn part(&self, own: &Node) -> v1::SitePart {
+    fn part(&self, node: &NodeId, own: &Node) -> v1::SitePart {
         let place = |(network, address): (&NetworkName, &IpAddr)| {
             Some(v1::Place {
                 network: network.to_string(),
@@ -109,13 +109,18 @@ impl Desired {
                 address: address.to_string(),
             })
         };
-        let vips = self.site.vips.iter().filter(|(_, vip)| vip.admits(own));
+        let vips = self.site.vips.iter();
+        let vips = vips.filter(|(_, vip)| vip.claims(node, own));
         let terms = |(name, vip): (&VipName, &Vip)| v1::VipTerms {
             claim: vip_claim(name).to_string(),
             networks: vip.networks.iter().map(ToString::to_string).collect(),
             role: vip.role.to_string(),
             prefer: vip.prefer.iter().map(ToString::to_string).collect(),
             fail_back_ms: vip.fail_back.map(millis),
+            held_by: match &vip.held_by {
+                HeldBy::Hamesh => String::new(),
+                other => other.to_string(),
+            },
         };
         v1::SitePart {
             management_network: self.site.management_network.to_string(),
@@ -135,10 +140,12 @@ impl Desired {
             ttl_ms: millis(vip.ttl),
             checks: vip.checks.iter().map(v1::Check::from).collect(),
             candidates: self.site.candidates(vip).map(ToString::to_string).collect(),
+            beside: vip.held_by.is_others(),
         };
         // Every node is told of its claims: of those alone the other candidates are looked for.
         let vips = self.site.vips.iter();
-        vips.filter(|(_, vip)| vip.admits(own)).map(claim).collect()
+        let own = vips.filter(|(_, vip)| vip.claims(node, own));
+        own.map(claim).collect()
     }
 
     /// Where the coordinators answer.
@@ -307,6 +314,30 @@ nodes:
             (100, 100, true)
         );
         assert_eq!(told("outer")[1].ttl_ms, 300);
+    }
+
+    #[test]
+    fn of_an_address_that_others_hold_a_node_is_told_where_it_may_have_the_claim() {
+        let told = |held_by: &str| {
+            let yaml = YAML.replace("ttl: 2s", &format!("held_by: {held_by}"));
+            let desired = Desired::parse(record(1, &yaml)).expect("a valid site");
+            ["both", "outer"].map(|node| {
+                let node = desired.assignment(&node.parse().expect("a name"));
+                let node = node.expect("a node");
+                let edge = node.claims.into_iter().find(|it| it.name == "vip/edge");
+                let terms = node.part.expect("a part").vips.into_iter();
+                let terms = terms.filter(|it| it.claim == "vip/edge");
+                assert_eq!(terms.count(), usize::from(edge.is_some()));
+                edge.map(|claim| claim.candidates)
+            })
+        };
+        assert_eq!(told("others"), [None, None]);
+        assert_eq!(told("others on outer"), [None, None]);
+        assert_eq!(
+            told("both on outer"),
+            [None, Some(vec!["outer".to_owned()])]
+        );
+        assert!(told("hamesh").iter().flatten().all(|all| all.len() == 2));
     }
 
     #[test]

@@ -55,11 +55,15 @@ fn stand_in(lab: &Lab, site: &Site, web: &WebBackends) -> Result<()> {
     );
     parallel::each(&nodes, parallel::processors(), |node| {
         let (config, page) = (nginx(web), format!("hamesh lab: served by {}\n", node.name));
+        // What answers already is left alone: it may be serving.
+        let answers = format!("http://127.0.0.1:{}{}", web.port, web.check);
         let script = format!(
-            "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light && \
+            "curl --silent --fail --output /dev/null {} || \
+             {{ DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light && \
              printf %s {} > /etc/nginx/sites-available/default && \
              printf %s {} > /var/www/html/index.html && \
-             systemctl enable --quiet nginx && systemctl restart nginx",
+             systemctl enable --quiet nginx && systemctl restart nginx; }}",
+            quote(&answers),
             quote(&config),
             quote(&page)
         );

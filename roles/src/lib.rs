@@ -10,12 +10,14 @@
 //! | [`plan`] | the steps between the desired site of before and of after |
 //! | [`engine`] | what a node is to have, what it has, and the steps between the two |
 //! | [`render`] | what a role makes of a node: its packages, files, firewall and units |
-//! | [`edit`] | a changed role put into the document's own text, comments kept |
+//! | [`edit`] | a changed value put into the document's own text, comments kept |
+//! | [`adoption`] | taking over what served before: in which order, and what is in the way |
 //! | [`checks`] | what tells how well a node could serve a virtual address |
 //! | [`duration`] | spans of time as a document writes them |
 //! | [`role`], [`names`] | the roles, and the names of networks and virtual addresses |
 //! | [`words`] | texts that are written into other programs' files |
 
+pub mod adoption;
 pub mod checks;
 pub mod diagnostic;
 pub mod duration;
@@ -34,4 +36,4 @@ pub use diagnostic::{Diagnostic, Position};
 pub use edit::with_role;
 pub use names::{NetworkName, VipName};
 pub use role::Role;
-pub use site::{Candidates, Engine, Examined, LabOptions, Mode, Network, Node, Site, Vip};
+pub use site::{Candidates, Engine, Examined, HeldBy, LabOptions, Mode, Network, Node, Site, Vip};

@@ -15,7 +15,7 @@ use crate::checks::Check;
 use crate::duration;
 use crate::names::{NetworkName, VipName};
 use crate::role::Role;
-use crate::site::{Backups, Engine, LabOptions, Mode, Network, Node, Site, Vip};
+use crate::site::{Backups, Engine, HeldBy, LabOptions, Mode, Network, Node, Site, Vip};
 
 mod proxies;
 
@@ -288,6 +288,7 @@ fn show_vip(vip: &Vip) -> Vec<Part> {
         prefer,
         fail_back,
         checks,
+        held_by,
     } = vip;
     let ttl = Some(*ttl).filter(|ttl| *ttl != Vip::DEFAULT_TTL);
     let shown = checks.iter().map(show_check).collect::<Vec<_>>();
@@ -307,6 +308,14 @@ fn show_vip(vip: &Vip) -> Vec<Part> {
             fail_back.unwrap_or_else(|| NONE.to_owned()).into(),
         ),
         ("checks", Told::Several(shown)),
+        (
+            "held by",
+            match held_by {
+                HeldBy::Hamesh => DEFAULT.to_owned(),
+                other => other.to_string(),
+            }
+            .into(),
+        ),
     ]
 }
 

@@ -26,6 +26,7 @@ use crate::words::{PackageName, PackageVersion};
 mod candidates;
 mod check;
 mod check_proxies;
+mod held_by;
 mod print;
 mod print_proxies;
 mod proxies;
@@ -39,6 +40,7 @@ mod tests;
 mod values;
 
 pub use candidates::Candidates;
+pub use held_by::HeldBy;
 pub use proxies::{CertificateSource, EdgeProxy, InternalProxy, RateLimit, WebBackends};
 
 /// A whole site, as its operators want it.
@@ -114,6 +116,8 @@ pub struct Vip {
     pub fail_back: Option<Duration>,
     /// What tells how well a node could serve them.
     pub checks: Vec<Check>,
+    /// Who holds them, as long as a running site is being taken over.
+    pub held_by: HeldBy,
 }
 
 impl Vip {
@@ -128,6 +132,11 @@ impl Vip {
     pub fn admits(&self, node: &Node) -> bool {
         let mut networks = self.networks.iter();
         node.role == Some(self.role) && networks.all(|it| node.addresses.contains_key(it))
+    }
+
+    /// Whether a node may have the claim of the addresses now.
+    pub fn claims(&self, id: &NodeId, node: &Node) -> bool {
+        self.held_by.claims(id) && self.admits(node)
     }
 }
 
@@ -257,6 +266,8 @@ impl Site {
     /// The nodes that may hold the addresses. Who asks for many of them asks [`Candidates`].
     pub fn candidates<'a>(&'a self, vip: &'a Vip) -> impl Iterator<Item = &'a NodeId> {
         let nodes = self.nodes.iter();
-        nodes.filter(|(_, node)| vip.admits(node)).map(|(id, _)| id)
+        nodes
+            .filter(|(id, node)| vip.claims(id, node))
+            .map(|(id, _)| id)
     }
 }

@@ -19,12 +19,13 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One site, one thing done to it at a time.
     arguments.test_threads = Some(1);
-    let [thirteen, served, pair] = [(); 3].map(|()| Arc::<Booted>::default());
+    let [thirteen, served, pair, plain] = [(); 4].map(|()| Arc::<Booted>::default());
     let trials = ALL.iter().map(|scenario| {
         let world = Arc::clone(match scenario.ground {
             Ground::Thirteen => &thirteen,
             Ground::Served => &served,
             Ground::Pair => &pair,
+            Ground::Plain => &plain,
         });
         Trial::test(scenario.sentence, move || play(&world, scenario))
     });

@@ -4,8 +4,10 @@
 //! make is copied before it is replaced; a look changes nothing.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use hamesh_roles::adoption::{Found, Traces};
 use hamesh_roles::engine::{
     Action, Contents, Desired, Observed, Owned, Resource, ResourceId, Seen, State, Step, Unit,
 };
@@ -16,7 +18,7 @@ use super::drivers::packages::Installed;
 use super::drivers::sysctls::Sysctls;
 use super::drivers::tables::{Deadman, Tables};
 use super::drivers::{
-    commands, directories, files, gates, live, modules, mounts, packages, units, users,
+    commands, directories, files, gates, live, modules, mounts, packages, traces, units, users,
 };
 use super::store::Store;
 use super::systemd::{Job, Systemd};
@@ -78,6 +80,15 @@ impl Machine {
             observed.seen.insert(id, seen);
         }
         Ok(observed)
+    }
+
+    /// Looks for what served before hamesh and held the addresses `outside`.
+    pub async fn traces(&self, of: &Traces, desired: &Desired, outside: &[IpAddr]) -> Found {
+        let files = desired.resources.iter().filter_map(|it| match it {
+            Resource::File(file) => Some(file.path.as_str()),
+            _ => None,
+        });
+        traces::look(of, &files.collect(), outside, &self.systemd).await
     }
 
     async fn look(&self, resource: &Resource, installed: &Installed) -> Seen {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hamesh_proto::v1;
-use hamesh_roles::engine::{Action, Plan, Resource, Step};
+use hamesh_roles::engine::{Action, Desired, Plan, Resource, Step};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -186,13 +186,14 @@ impl Standing {
 }
 
 /// The plan as the answer to a question.
-pub fn answer(id: String, plan: &Plan) -> v1::RolePlan {
+pub fn answer(id: String, plan: &Plan, desired: &Desired) -> v1::RolePlan {
     let steps = plan.steps.iter().take(MOST_STEPS).map(told);
     v1::RolePlan {
         id,
         steps: steps.collect(),
         unknown: unknown(plan),
-        problem: String::new(),
+        as_is: plan.as_is(desired).map(|it| it.id().to_string()).collect(),
+        ..v1::RolePlan::default()
     }
 }
 

@@ -6,11 +6,13 @@
 //! nothing but what a coordinator signed ([`super::intake`]).
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hamesh_proto::v1;
 use hamesh_proto::v1::{apply_answer, apply_request};
+use hamesh_roles::adoption::{Traces, lost};
 use hamesh_roles::engine::plan;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -106,6 +108,8 @@ impl Server {
             problem,
             ..v1::RolePlan::default()
         };
+        let outside = asked.outside.iter().filter_map(|ip| ip.parse().ok());
+        let outside: Vec<IpAddr> = outside.collect();
         let order = match self.intake.question(&asked.asked.unwrap_or_default()) {
             Ok(order) => order,
             Err(why) => return problem(why.to_string()),
@@ -113,12 +117,34 @@ impl Server {
         let looked = async {
             let owned = self.store.owned()?;
             let observed = self.machine.observe(&order.desired, &owned).await?;
-            Ok(plan(&order.desired, &observed, &owned))
+            let plan = plan(&order.desired, &observed, &owned);
+            let answer = v1::RolePlan {
+                lost: lost(&order.desired, &observed),
+                ..answer(id.clone(), &plan, &order.desired)
+            };
+            Ok(self.with_traces(answer, &order, &outside).await)
         };
         match looked.await {
-            Ok(plan) => answer(id, &plan),
+            Ok(answer) => answer,
             Err::<_, crate::state::StateError>(error) => problem(crate::held::describe(&error)),
         }
+    }
+
+    /// Adds what stands in the way of the role, if something else holds its addresses.
+    async fn with_traces(
+        &self,
+        mut answer: v1::RolePlan,
+        order: &Order,
+        outside: &[IpAddr],
+    ) -> v1::RolePlan {
+        let traces = order.desired.role.and_then(Traces::of);
+        let Some(traces) = traces.filter(|_| !outside.is_empty()) else {
+            return answer;
+        };
+        let found = self.machine.traces(traces, &order.desired, outside).await;
+        answer.lost.extend(traces.unheld(&found, outside));
+        answer.in_the_way = traces.in_the_way(&found);
+        answer
     }
 }
 

@@ -20,6 +20,7 @@ fn question(id: &str) -> v1::RolePlanRequest {
     v1::RolePlanRequest {
         id: id.to_owned(),
         asked: None,
+        outside: Vec::new(),
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Claim {
     pub checks: Vec<Check>,
     /// Every node that may hold it, this one among them.
     pub candidates: BTreeSet<NodeId>,
+    /// Whether what served before has it on this node, too, and nothing else can.
+    #[serde(default)]
+    pub beside: bool,
 }
 
 /// Reads the claims of an assignment for `own`.
@@ -73,6 +76,7 @@ fn claim(wire: v1::Claim, own: &NodeId) -> Result<Claim, Refusal> {
         ttl,
         checks,
         candidates,
+        beside: wire.beside,
     })
 }
 

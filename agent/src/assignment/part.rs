@@ -33,6 +33,8 @@ pub struct VipTerms {
     pub role: String,
     pub prefer: Vec<String>,
     pub fail_back_ms: Option<u64>,
+    #[serde(default)]
+    pub held_by: String,
 }
 
 impl From<v1::SitePart> for SitePart {
@@ -48,6 +50,7 @@ impl From<v1::SitePart> for SitePart {
             role: wire.role,
             prefer: wire.prefer,
             fail_back_ms: wire.fail_back_ms,
+            held_by: wire.held_by,
         };
         Self {
             management_network: wire.management_network,
@@ -70,6 +73,7 @@ impl From<SitePart> for v1::SitePart {
             role: terms.role,
             prefer: terms.prefer,
             fail_back_ms: terms.fail_back_ms,
+            held_by: terms.held_by,
         };
         Self {
             management_network: part.management_network,

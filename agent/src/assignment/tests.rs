@@ -38,6 +38,7 @@ fn wire(incarnation: u64, generation: u64) -> v1::Assignment {
             ttl_ms: 350,
             checks: vec![check()],
             candidates: vec!["database-1".to_owned(), "database-2".to_owned()],
+            beside: true,
         }],
         proof: vec![],
         part: Some(part()),
@@ -56,6 +57,7 @@ fn part() -> v1::SitePart {
         role: "database".to_owned(),
         prefer: vec!["database-2".to_owned()],
         fail_back_ms: Some(5_000),
+        held_by: "both on database-1".to_owned(),
     };
     v1::SitePart {
         management_network: "trust".to_owned(),

@@ -53,6 +53,7 @@ impl From<&Claim> for v1::Claim {
             ttl_ms: u64::try_from(claim.ttl.as_millis()).unwrap_or(u64::MAX),
             checks: claim.checks.iter().map(v1::Check::from).collect(),
             candidates: claim.candidates.iter().map(ToString::to_string).collect(),
+            beside: claim.beside,
         }
     }
 }

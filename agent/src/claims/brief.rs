@@ -34,6 +34,8 @@ pub struct Spec {
     pub addresses: Vec<IpAddr>,
     /// Time-to-live of a lease.
     pub ttl: Duration,
+    /// Whether what served before has it on this node, too, and nothing else can.
+    pub beside: bool,
     /// What a member starts from; of no meaning for one that runs.
     pub disk: Durable,
 }
@@ -50,6 +52,7 @@ impl Brief {
             let spec = Spec {
                 addresses: claim.addresses.clone(),
                 ttl: claim.ttl,
+                beside: claim.beside,
                 disk: disk.get(&claim.id).cloned().unwrap_or_default(),
             };
             (claim.id.clone(), spec)

@@ -18,11 +18,12 @@ use hamesh_claims::ids::{BootId, NodeName, RequestId, Session};
 use hamesh_claims::member::{Durable, Event, Member, Note, RunMemory, Start};
 use hamesh_claims::message::{Answer, Health, Ruling, ToMember};
 use hamesh_kernel::device::Mac;
+use hamesh_kernel::fence::Written;
 use hamesh_proto::ids::ClaimId;
 
 use super::brief::Spec;
 use super::metrics::ClaimSeries;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Said};
 use super::report::{ClaimView, Part};
 use super::world::{Trouble, World};
 
@@ -33,6 +34,8 @@ const MOST_FOLLOWING: usize = 3;
 const MOST_TIMED: usize = 16;
 /// Who answered for an address is told for so long.
 const DUPLICATES_FOR: Duration = Duration::from_secs(60);
+/// For how long addresses stay open that are open without a lease: a few looks.
+const BESIDE_FOR: Duration = Duration::from_secs(5);
 /// A rival that goes on is not told more often, though it is answered each time.
 const RIVAL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -206,6 +209,7 @@ impl Duty {
             self.handle(Event::Configure(spec.timing()), world, out);
         }
         self.spec.ttl = spec.ttl;
+        self.spec.beside = spec.beside;
     }
 
     /// Gives up the claim; it is told so for a while yet.
@@ -244,6 +248,22 @@ impl Duty {
         news
     }
 
+    /// Opens its addresses for a moment without a lease, where nothing else can have them: a member
+    /// that has just begun is granted nothing for half a minute.
+    pub fn stay_open(&mut self, world: &mut impl World, out: &mut Outbox) {
+        if !self.is_beside() || self.holds() || self.fence.is_some() {
+            return;
+        }
+        let until = world.now().plus(BESIDE_FOR);
+        let mut opened = world.renew(&self.spec.addresses, until);
+        if !matches!(opened, Ok(Written::Live)) {
+            opened = world.take(&self.spec.addresses, until);
+        }
+        if let Err(trouble) = opened {
+            out.say(&self.id, Said::Unable(trouble));
+        }
+    }
+
     /// Once a second: tries again what could not be done.
     pub fn tidy(&mut self, world: &mut impl World, out: &mut Outbox) {
         self.settle_debts(world, out);
@@ -273,12 +293,18 @@ impl Duty {
 
     /// Whether its addresses belong on this node now.
     pub fn is_open(&self, now: Moment) -> bool {
-        self.holds() || self.inherited.is_some_and(|until| now < until)
+        self.holds() || self.is_beside() || self.inherited.is_some_and(|until| now < until)
     }
 
     /// Whether it holds under a lease.
     pub fn holds(&self) -> bool {
         self.member.holds().is_some()
+    }
+
+    /// Whether its addresses are open without a lease: nothing but what served before on this very
+    /// node can have them.
+    fn is_beside(&self) -> bool {
+        self.spec.beside && self.leaving_until.is_none()
     }
 
     /// Whether it was given up.

@@ -367,6 +367,9 @@ impl Holder {
             self.duties.insert(id.clone(), duty);
         }
         self.judge(world);
+        for duty in self.duties.values_mut() {
+            duty.stay_open(world, &mut self.outbox);
+        }
     }
 
     fn judge(&mut self, world: &mut impl World) {

@@ -38,6 +38,23 @@ fn a_claim_is_taken_by_one_node_and_kept() {
 }
 
 #[test]
+fn beside_what_served_before_an_address_is_open_at_once_and_held_in_the_end() {
+    let mut site = Site::beside("a");
+    let a = node("a");
+    for _ in 0..40_000 {
+        site.step();
+        assert_eq!(site.holder().as_ref(), Some(&a), "never unanswered");
+    }
+    assert_eq!(site.part(&a), Some(Part::Holding));
+    site.kill(&a);
+    site.until("it closes without its agent", taken_over(), |site| {
+        site.holder().is_none().then_some(())
+    });
+    site.start("a");
+    site.until("it is open again", seconds(1), Site::holder);
+}
+
+#[test]
 fn another_takes_over_from_a_holder_that_died_within_its_lease() {
     let (mut site, holder) = Site::held(&["a", "b"]);
     site.kill(&holder);

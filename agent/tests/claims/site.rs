@@ -52,6 +52,7 @@ pub struct Site {
     coordinator: Option<Coordinator>,
     record: Record,
     ttl: Duration,
+    beside: bool,
     terms: u64,
     wire: Vec<(SocketAddr, Vec<u8>)>,
 }
@@ -71,6 +72,15 @@ pub fn vip() -> IpAddr {
 impl Site {
     /// A site of these nodes, all running, with a coordinator that leads.
     pub fn of(names: &[&str]) -> Self {
+        Self::with(names, false)
+    }
+
+    /// A site of one node, whose address something else has there, too.
+    pub fn beside(name: &str) -> Self {
+        Self::with(&[name], true)
+    }
+
+    fn with(names: &[&str], beside: bool) -> Self {
         let members = names.iter().map(|name| NodeName::new(name)).collect();
         let group = Group::exclusive(GroupVersion(1), members);
         let clock = Clock::default();
@@ -93,6 +103,7 @@ impl Site {
             coordinator: None,
             record: Record::new(group, TTL),
             ttl: TTL,
+            beside,
             terms: 0,
             wire: Vec::new(),
         };
@@ -180,6 +191,7 @@ impl Site {
         let spec = Spec {
             addresses: vec![vip()],
             ttl: self.ttl,
+            beside: self.beside,
             disk: self.nodes[&node(name)].disk.clone(),
         };
         Brief {

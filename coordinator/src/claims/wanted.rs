@@ -67,7 +67,9 @@ impl Wishes {
             let candidates = candidates.for_vip(vip);
             (claim_of(name), wanted(world, name, vip, candidates))
         };
-        let claims = site.vips.iter().map(claim);
+        // There is none as long as what served before holds the addresses alone.
+        let claimed = site.vips.iter().filter(|(_, vip)| vip.held_by.is_claimed());
+        let claims = claimed.map(claim);
         Self {
             revision: world.revision,
             nodes: world.nodes.iter().filter_map(place).collect(),

@@ -9,7 +9,7 @@ use hamesh_roles::Role;
 
 pub use self::recover::{Recover, RecoverCommand, Restore};
 pub use self::roles::{CertificateCommand, RoleCommand, SecretCommand};
-pub use self::site::{Apply, Assign, Consent};
+pub use self::site::{Adopt, Apply, Assign, Consent};
 pub use self::upgrade::Upgrade;
 use super::output::Form;
 use super::time::parse_span;
@@ -55,6 +55,9 @@ pub enum Command {
     Apply(Apply),
     /// Give a node a role, or none
     Assign(Assign),
+    /// Take a node of a running site over from what served before, without an outage
+    #[command(long_about = site::ADOPT)]
+    Adopt(Adopt),
     /// Look at what the nodes' roles make of them, and try again what failed
     #[command(subcommand)]
     Role(RoleCommand),

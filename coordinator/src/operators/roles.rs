@@ -7,6 +7,7 @@ use std::time::Duration;
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::v1;
 use hamesh_roles::Site;
+use hamesh_roles::adoption::stage::outside;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
@@ -16,7 +17,7 @@ use super::nodes::node_of;
 use crate::core::Core;
 use crate::ledger::{EventKind, Kept};
 use crate::records::{OperatorAccess, Record, RolesRecord, keys};
-use crate::roles::questions::{PATIENCE, problem};
+use crate::roles::questions::{PATIENCE, Question, problem};
 use crate::roles::{States, orders};
 
 /// Progress that may wait for a slow reader.
@@ -130,7 +131,11 @@ pub(super) async fn node_plans(core: &Core, site: &Site, roles: &RolesRecord) ->
             Ok(order) => match report {
                 Some(report) if has(report, &order) => {}
                 Some(_) => {
-                    asked.insert(node, order);
+                    let question = Question {
+                        order: (*order).clone(),
+                        outside: addresses_outside(site, &node),
+                    };
+                    asked.insert(node, question);
                 }
                 // Where hamesh made nothing there is nothing to tell.
                 None if !configured => {}
@@ -146,6 +151,15 @@ pub(super) async fn node_plans(core: &Core, site: &Site, roles: &RolesRecord) ->
         plan: Some(plan),
     };
     plans.into_iter().map(plan).collect()
+}
+
+/// The addresses of a node's role that what served before still holds.
+fn addresses_outside(site: &Site, node: &NodeId) -> Vec<String> {
+    let role = site.nodes.get(node).and_then(|node| node.role);
+    let vips = role.into_iter().flat_map(|role| outside(site, role));
+    let vips = vips.filter(|(_, vip)| vip.held_by.is_others());
+    let addresses = vips.flat_map(|(_, vip)| &vip.addresses);
+    addresses.map(ToString::to_string).collect()
 }
 
 fn has(report: &v1::RoleReport, order: &v1::RoleOrder) -> bool {

@@ -303,6 +303,7 @@ impl<'a> Draft<'a> {
             role,
             prefer,
             fail_back,
+            held_by,
         } = terms;
         let vip_again = Vip {
             addresses: vip.addresses.clone(),
@@ -316,6 +317,7 @@ impl<'a> Draft<'a> {
                 .collect(),
             fail_back,
             checks: vip.checks.clone(),
+            held_by,
         };
         if let Some(later) = self.would_know(&vip_again, nodes, |told| {
             told.id > teller.id && !told.vips.contains_key(name)
@@ -335,6 +337,7 @@ impl<'a> Draft<'a> {
             role: known.role,
             prefer: known.prefer.clone(),
             fail_back: known.fail_back,
+            held_by: known.held_by.clone(),
         })
     }
 
@@ -381,7 +384,7 @@ impl<'a> Draft<'a> {
         meant: impl Fn(&Told) -> bool,
     ) -> Option<&'a NodeId> {
         let mut voices = self.voices.iter().filter(|(_, told)| meant(told));
-        let admitted = |name: &NodeId| nodes.get(name).is_some_and(|node| vip.admits(node));
+        let admitted = |name: &NodeId| nodes.get(name).is_some_and(|node| vip.claims(name, node));
         voices
             .find(|(name, _)| admitted(name))
             .map(|(name, _)| name)

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hamesh_claims::ids::NodeName;
 use hamesh_proto::ids::{ClaimId, NodeId, SiteName};
 use hamesh_proto::v1;
-use hamesh_roles::{Check, Network, NetworkName, Role, VipName};
+use hamesh_roles::{Check, HeldBy, Network, NetworkName, Role, VipName};
 
 /// Which desired state; a later one precedes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +92,8 @@ pub struct Terms {
     pub prefer: Vec<NodeId>,
     /// How long a better node must be well.
     pub fail_back: Option<Duration>,
+    /// Who holds it, while the site is being taken over.
+    pub held_by: HeldBy,
 }
 
 /// A version of a group.
@@ -213,6 +215,10 @@ fn vip_terms(wire: v1::VipTerms) -> Result<(ClaimId, Terms), Unreadable> {
         role: parse("vips.role", &wire.role)?,
         prefer: all("vips.prefer", &wire.prefer)?,
         fail_back: wire.fail_back_ms.map(Duration::from_millis),
+        held_by: match wire.held_by.as_str() {
+            "" => HeldBy::Hamesh,
+            text => parse("vips.held_by", text)?,
+        },
     };
     Ok((parse("vips.claim", &wire.claim)?, terms))
 }

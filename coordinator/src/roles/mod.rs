@@ -57,8 +57,9 @@ pub struct Told {
 
 /// The longest text that is kept of what an agent says.
 const LINE: usize = 400;
-/// The most lines of what a program said, or of steps.
-const LINES: usize = 200;
+/// The most lines of what a program said, of steps, or of the change of a file: more than a node
+/// tells, so that its word for what it leaves out is heard.
+const LINES: usize = 500;
 
 /// Between the rollout, the sessions and the operators.
 #[derive(Debug, Default)]

@@ -16,7 +16,16 @@ use tokio::time::{Instant, timeout_at};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The questions that stand for each node, by their names.
-pub type Asked = BTreeMap<NodeId, BTreeMap<String, Arc<v1::RoleOrder>>>;
+pub type Asked = BTreeMap<NodeId, BTreeMap<String, Arc<Question>>>;
+
+/// What a node would have to do.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// To have what this names.
+    pub order: v1::RoleOrder,
+    /// The addresses that what served before still holds, on this node or another of its role.
+    pub outside: Vec<String>,
+}
 
 /// Between the operators' calls and the sessions.
 #[derive(Debug, Default)]
@@ -31,21 +40,22 @@ impl Questions {
         self.asked.subscribe()
     }
 
-    /// What each of these nodes would have to do for its order.
+    /// What each of these nodes would have to do for its order. A question gets its name here.
     pub async fn ask(
         &self,
-        orders: BTreeMap<NodeId, Arc<v1::RoleOrder>>,
+        questions: BTreeMap<NodeId, Question>,
         patience: Duration,
     ) -> BTreeMap<NodeId, v1::RolePlan> {
         let until = Instant::now() + patience;
         let mut answers = Vec::new();
-        for (node, order) in orders {
+        for (node, question) in questions {
             let id = hex::encode(&random::bytes::<8>());
             let (sender, receiver) = oneshot::channel();
             self.waiting().insert(id.clone(), (node.clone(), sender));
+            let question = Arc::new(question);
             self.asked.send_modify(|asked| {
                 let of_node = Arc::make_mut(asked).entry(node.clone()).or_default();
-                of_node.insert(id.clone(), order);
+                of_node.insert(id.clone(), question);
             });
             answers.push((node, Standing { of: self, id }, receiver));
         }
@@ -78,6 +88,9 @@ impl Questions {
                 steps: super::steps(plan.steps),
                 unknown: super::lines(plan.unknown),
                 problem: super::clean(plan.problem),
+                as_is: super::lines(plan.as_is),
+                lost: super::lines(plan.lost),
+                in_the_way: super::lines(plan.in_the_way),
                 id: plan.id,
             };
             // An error: who asked is gone.
@@ -132,15 +145,11 @@ pub fn problem(text: &str) -> v1::RolePlan {
 mod tests {
     use super::*;
 
-    fn order() -> Arc<v1::RoleOrder> {
-        Arc::default()
-    }
-
     #[tokio::test]
     async fn each_node_is_asked_once_and_only_its_own_answer_counts() {
         let questions = Arc::new(Questions::default());
         let [a, b]: [NodeId; 2] = ["a", "b"].map(|name| name.parse().expect("a name"));
-        let orders = BTreeMap::from([(a.clone(), order()), (b.clone(), order())]);
+        let orders = BTreeMap::from([a.clone(), b.clone()].map(|node| (node, Default::default())));
         let asking = tokio::spawn({
             let questions = Arc::clone(&questions);
             async move { questions.ask(orders, PATIENCE).await }
@@ -167,7 +176,7 @@ mod tests {
     async fn who_says_nothing_is_told_of() {
         let questions = Questions::default();
         let node: NodeId = "a".parse().expect("a name");
-        let orders = BTreeMap::from([(node.clone(), order())]);
+        let orders = BTreeMap::from([(node.clone(), Default::default())]);
         let plans = questions.ask(orders, Duration::ZERO).await;
         assert!(plans[&node].problem.contains("within 0 s"));
     }

@@ -94,6 +94,15 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned) -> Plan {
 }
 
 impl Plan {
+    /// What is desired, there already and as desired.
+    pub fn as_is<'a>(&self, desired: &'a Desired) -> impl Iterator<Item = &'a Resource> {
+        let subjects = self.steps.iter().filter_map(Step::subject);
+        let unknown = self.unknown.iter().map(|(id, _)| id.clone());
+        let other: BTreeSet<ResourceId> = subjects.chain(unknown).collect();
+        let resources = desired.resources.iter();
+        resources.filter(move |it| !other.contains(&it.id()))
+    }
+
     fn push(&mut self, action: Action, reason: Reason) {
         self.steps.push(Step {
             action,

@@ -34,6 +34,9 @@ pub(super) fn table(place: &Place<'_>) -> Resource {
             "        {family} daddr {address} tcp dport {{ 80, 443 }} accept\n"
         ));
     }
+    if place.is_taken_over(Role::EdgeProxy) {
+        rules.push_str(ADVERTISEMENTS);
+    }
     rules.push_str(&format!(
         "
         # From the management network: hamesh, its operators and its monitoring.
@@ -135,6 +138,12 @@ const BEGIN: &str = "table inet hamesh_firewall {
         icmpv6 type echo-request limit rate 50/second burst 100 packets accept
 
         # From anywhere: the web.
+";
+
+/// VRRP (RFC 5798, section 5.1): a node that no longer hears who has the addresses takes them.
+const ADVERTISEMENTS: &str = "
+        # What still moves the addresses is heard.
+        meta l4proto 112 accept
 ";
 
 const END: &str = "

@@ -20,6 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 use hamesh_proto::ids::NodeId;
 use hamesh_proto::ports;
 
+use crate::adoption::Traces;
+use crate::adoption::stage::outside;
 use crate::engine::{Desired, Package, Resource};
 use crate::role::Role;
 use crate::site::{Node, Site};
@@ -68,8 +70,22 @@ pub fn desired(site: &Site, node: &NodeId, secrets: &Secrets) -> Result<Option<D
     Ok(rendered.map(|desired| Desired {
         role: it.role,
         lifelines: lifelines(site),
+        resources: desired
+            .resources
+            .into_iter()
+            .chain(place.retired())
+            .collect(),
         ..desired
     }))
+}
+
+/// Whether the site says what nodes of a role are to do.
+pub fn configures(site: &Site, role: Role) -> bool {
+    match role {
+        Role::EdgeProxy => site.edge_proxy.is_some(),
+        Role::InternalProxy => site.internal_proxy.is_some(),
+        Role::K8sControl | Role::K8sWorker | Role::Database => false,
+    }
 }
 
 /// All that a node is to have for which no role is wanted: what earlier ones made goes.
@@ -124,6 +140,22 @@ impl Place<'_> {
         let nodes = self.site.with_role(role);
         let nodes = nodes.filter_map(|id| Some((id, self.site.management_address(id)?)));
         nodes.map(|(id, ip)| (id, (ip, port).into())).collect()
+    }
+
+    /// That nothing else moves addresses of this node, once hamesh holds all of them.
+    fn retired(&self) -> Option<Resource> {
+        let vips = self.site.vips.values();
+        let own: Vec<_> = vips.filter(|vip| vip.admits(self.node)).collect();
+        let spared = own.iter().any(|vip| vip.held_by.spares(self.id));
+        let traces = self.node.role.and_then(Traces::of);
+        traces
+            .filter(|_| !own.is_empty() && !spared)
+            .map(Traces::retired)
+    }
+
+    /// Whether addresses of the role are still moved by what served before.
+    fn is_taken_over(&self, role: Role) -> bool {
+        outside(self.site, role).next().is_some()
     }
 
     fn package(&self, name: &'static str) -> Resource {

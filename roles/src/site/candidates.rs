@@ -34,7 +34,7 @@ impl<'a> Candidates<'a> {
         let fewest = vip.networks.iter().map(on).min_by_key(|nodes| nodes.len());
         let nodes = fewest.unwrap_or_default().iter();
         nodes
-            .filter(|(_, node)| vip.admits(node))
+            .filter(|(id, node)| vip.claims(id, node))
             .map(|(id, _)| *id)
     }
 }
@@ -52,6 +52,7 @@ vips:
   both: {address: [10.0.0.100, 10.0.1.100], network: [trust, untrust], role: edge-proxy}
   inner: {address: 10.0.0.101, network: trust, role: edge-proxy}
   nowhere: {address: 10.0.2.100, network: empty, role: edge-proxy}
+  outside: {address: 10.0.0.102, network: trust, role: edge-proxy, held_by: both on a}
 nodes:
   b: {role: edge-proxy, addresses: {trust: 10.0.0.1, untrust: 10.0.1.1}}
   a: {role: edge-proxy, addresses: {trust: 10.0.0.2}}

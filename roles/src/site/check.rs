@@ -133,6 +133,7 @@ impl Checker<'_> {
                 self.holders(name, &vip.networks, role);
             }
             self.preferred(name, vip);
+            self.held_on(name, vip);
         }
     }
 
@@ -192,6 +193,21 @@ impl Checker<'_> {
             let hint = Some("name the better nodes: `prefer: [NODE]`".into());
             let path = format!("vips.{name}.fail_back");
             self.report.warn(&path, message, hint);
+        }
+    }
+
+    /// A node that alone may hold it must be one that could.
+    fn held_on(&mut self, name: &VipName, vip: &DraftVip) {
+        let Some(only) = vip.held_by.only() else {
+            return;
+        };
+        let nodes = self.draft.nodes.iter();
+        let able = nodes.filter(|(_, node)| vip.role.is_some() && node.role == vip.role);
+        let able: Vec<&str> = able.map(|(id, _)| id.as_ref()).collect();
+        if !able.contains(&only.as_ref()) {
+            let path = format!("vips.{name}.held_by");
+            self.report
+                .unknown(&path, "node of its role", only.as_ref(), able);
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::print_proxies::{edge_fields, internal_fields};
-use super::{Backups, LabOptions, Mode, Network, Node, Site, Vip};
+use super::{Backups, HeldBy, LabOptions, Mode, Network, Node, Site, Vip};
 use crate::checks::{Check, CheckKind};
 use crate::duration;
 
@@ -80,6 +80,7 @@ fn vip_fields(vip: &Vip) -> Vec<String> {
         prefer,
         fail_back,
         checks,
+        held_by,
     } = vip;
     let addresses = addresses.iter().map(quoted).collect::<Vec<_>>();
     let mut fields = vec![
@@ -106,6 +107,9 @@ fn vip_fields(vip: &Vip) -> Vec<String> {
     if !checks.is_empty() {
         let checks = checks.iter().map(check).collect::<Vec<_>>();
         fields.push(format!("checks: [{}]", checks.join(", ")));
+    }
+    if *held_by != HeldBy::default() {
+        fields.push(format!("held_by: {held_by}"));
     }
     fields
 }

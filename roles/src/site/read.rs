@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use super::read_proxies::DraftEdge;
 use super::report::{Fields, Report};
 use super::{
-    Backups, Engine, Examined, InternalProxy, LabOptions, Mode, Network, Node, Site, Vip, check,
-    check_proxies,
+    Backups, Engine, Examined, HeldBy, InternalProxy, LabOptions, Mode, Network, Node, Site, Vip,
+    check, check_proxies,
 };
 use crate::checks::Check;
 use crate::names::{NetworkName, VipName};
@@ -46,6 +46,7 @@ pub(super) struct DraftVip {
     pub(super) prefer: Vec<NodeId>,
     pub(super) fail_back: Option<Duration>,
     pub(super) checks: Vec<Check>,
+    pub(super) held_by: HeldBy,
 }
 
 const REQUIRED: [&str; 5] = [
@@ -187,6 +188,7 @@ impl Draft {
             "prefer",
             "fail_back",
             "checks",
+            "held_by",
         ];
         let mut vip = DraftVip {
             addresses: Vec::new(),
@@ -196,6 +198,7 @@ impl Draft {
             prefer: Vec::new(),
             fail_back: None,
             checks: Vec::new(),
+            held_by: HeldBy::default(),
         };
         if let Some(fields) = self.report.fields(path, value, &known) {
             self.report.require(path, &fields, &required);
@@ -245,6 +248,10 @@ impl Draft {
         }
         if let Some(value) = fields.get("checks") {
             vip.checks = report.checks(&format!("{path}.checks"), value);
+        }
+        if let Some(value) = fields.get("held_by") {
+            let held_by = report.held_by(&format!("{path}.held_by"), value);
+            vip.held_by = held_by.unwrap_or_default();
         }
     }
 
@@ -342,6 +349,7 @@ impl Draft {
                     prefer: vip.prefer,
                     fail_back: vip.fail_back,
                     checks: vip.checks,
+                    held_by: vip.held_by,
                 },
             )
         });

@@ -247,6 +247,7 @@ prop_compose! {
         ttl in 100..=30_000u64,
         fail_back in option::of(0..86_400_000u64),
         checks in vec(any_check(), 0..4),
+        held_by in select(&[HeldBy::Hamesh, HeldBy::Others][..]),
     ) -> (u8, Vip) {
         let mut once = Vec::<Check>::new();
         for check in checks {
@@ -262,6 +263,7 @@ prop_compose! {
             prefer: Vec::new(),
             fail_back: fail_back.map(Duration::from_millis),
             checks: once,
+            held_by,
         };
         (count, vip)
     }

@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Mode;
+use super::held_by::NotHeldBy;
 use super::report::Report;
+use super::{HeldBy, Mode};
 use crate::duration;
 use crate::yaml::Value;
 
@@ -66,6 +67,19 @@ impl Report {
             self.unknown(path, "mode", text, Mode::ALL.map(Mode::name));
         }
         mode
+    }
+
+    /// Who holds a virtual address.
+    pub(super) fn held_by(&mut self, path: &str, value: &Value) -> Option<HeldBy> {
+        let text = self.text(path, value)?;
+        match text.parse() {
+            Ok(held_by) => Some(held_by),
+            Err(form @ NotHeldBy) => {
+                let message = format!("`{text}` is nobody who holds an address");
+                self.error(path, message, Some(form.to_string()));
+                None
+            }
+        }
     }
 
     /// Yes or no.

@@ -3,8 +3,9 @@
 use anyhow::Result;
 
 use super::{
-    Ground, Scenario, World, claims, coordinator, desired, disks, hostile, identity, kernels, lab,
-    leaders, membership, moves, observe, packages, pair, served, stock_kernel, upgrade,
+    Ground, Scenario, World, adopted, claims, coordinator, desired, disks, hostile, identity,
+    kernels, lab, leaders, membership, moves, observe, packages, pair, served, stock_kernel,
+    upgrade,
 };
 
 /// Every scenario, in order.
@@ -276,6 +277,14 @@ pub const ALL: &[Scenario] = &[
         "a server whose agent alone is silent goes on serving",
         served::silent::brought_back,
     ),
+    on_plain(
+        "a site of keepalived and HAProxy is taken over while it serves",
+        adopted::under_load::taken_over,
+    ),
+    on_plain(
+        "a take-over goes on whoever is killed",
+        adopted::interrupted::resumed,
+    ),
     on_pair(
         "addresses of both families are held and go together",
         pair::families::together,
@@ -381,6 +390,15 @@ const fn on_served(sentence: &'static str, play: fn(&World) -> Result<()>) -> Sc
 const fn on_pair(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
     Scenario {
         ground: Ground::Pair,
+        ..on_whole(sentence, play)
+    }
+}
+
+/// One that finds a site without hamesh.
+const fn on_plain(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
+    Scenario {
+        whole: false,
+        ground: Ground::Plain,
         ..on_whole(sentence, play)
     }
 }

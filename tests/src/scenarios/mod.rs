@@ -18,9 +18,11 @@
 //! | [`lab`] | what the lab leaves behind |
 //! | [`pair`] | a small site: apt on the holder, copies of it, both families, layers |
 //! | [`served`] | the page through both proxies, what breaks it and what does not |
+//! | [`adopted`] | a site that others built is taken over while it serves |
 //! | [`kernels`] | nodes with a kernel of their own |
 //! | [`stock_kernel`] | claims on Debian's stock kernel |
 
+pub mod adopted;
 mod all;
 mod asked;
 pub mod claims;
@@ -76,6 +78,8 @@ pub enum Ground {
     Served,
     /// The small one of [`pair`].
     Pair,
+    /// What the script of [`adopted`] builds, without hamesh.
+    Plain,
 }
 
 /// The site, and the machine before there was one.

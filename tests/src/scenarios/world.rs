@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Ground, Scenario, THIRTEEN, World, pair};
+use super::{Ground, Scenario, THIRTEEN, World, adopted, pair};
 use crate::lab::Lab;
 use crate::site::traces::Traces;
 use crate::site::{COORDINATOR, Site};
@@ -13,6 +13,7 @@ impl Ground {
         match self {
             Ground::Thirteen => lab.must(["up", THIRTEEN]).map(drop),
             Ground::Served => lab.must(["up"]).map(drop),
+            Ground::Plain => adopted::build(lab),
             Ground::Pair => {
                 lab.must(["up", pair::SITE_FILE])?;
                 proxies::Site::of_this_build()?.serve()

@@ -86,6 +86,17 @@ pub fn decision_numbers(tree: &[Source]) -> Vec<Finding> {
     findings
 }
 
+/// The text under a heading, down to the next one of its rank or above.
+pub fn section<'a>(text: &'a str, heading: &str) -> Option<&'a str> {
+    let rank = heading.split(' ').next()?.len();
+    let begin = text.find(&format!("\n{heading}\n"))? + 1;
+    let body = begin + heading.len();
+    let ranks = (1..=rank).map(|rank| format!("\n{} ", "#".repeat(rank)));
+    let ends = ranks.filter_map(|mark| text[body..].find(&mark));
+    let end = ends.min().map_or(text.len(), |end| body + end + 1);
+    Some(&text[begin..end])
+}
+
 /// Every block fenced as `language`, in order.
 pub fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}");

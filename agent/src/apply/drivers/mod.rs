@@ -16,5 +16,6 @@ pub mod owners;
 pub mod packages;
 pub mod sysctls;
 pub mod tables;
+pub mod traces;
 pub mod units;
 pub mod users;

@@ -253,6 +253,7 @@ async fn the_socket_tells_the_report_answers_what_would_be_done_and_refuses_what
     let asked = v1::RolePlanRequest {
         id: "q".to_owned(),
         asked: Some(site.site.sign(Purpose::Question, &wanted)),
+        outside: Vec::new(),
     };
     let kind = Some(v1::apply_request::Kind::Plan(asked));
     let request = v1::ApplyRequest { kind };

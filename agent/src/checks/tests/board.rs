@@ -19,6 +19,7 @@ fn claim(checks: &[Check]) -> Claim {
         ttl: std::time::Duration::from_millis(350),
         checks: checks.to_vec(),
         candidates: [].into(),
+        beside: false,
     }
 }
 

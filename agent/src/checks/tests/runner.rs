@@ -30,6 +30,7 @@ fn assignment(checks: Vec<Check>) -> Option<Arc<Assignment>> {
         ttl: Duration::from_millis(350),
         checks,
         candidates: [node.clone()].into(),
+        beside: false,
     };
     Some(Arc::new(Assignment {
         id: AssignmentId::default(),

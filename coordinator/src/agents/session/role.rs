@@ -47,7 +47,8 @@ impl Serving {
                 let node = &self.admitted.node;
                 let question = v1::RolePlanRequest {
                     id: name.clone(),
-                    asked: Some(sign(&live, Purpose::Question, node, question)),
+                    asked: Some(sign(&live, Purpose::Question, node, &question.order)),
+                    outside: question.outside.clone(),
                 };
                 self.send(ToAgent::PlanRole(question)).await?;
             }

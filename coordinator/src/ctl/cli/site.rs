@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
+use hamesh_roles::Role;
 
 use super::role_names;
 
@@ -35,6 +36,28 @@ pub struct Assign {
     /// Do not wait until the nodes have it
     #[arg(long)]
     pub no_wait: bool,
+    /// How to go about it.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Of `adopt`, in full.
+pub const ADOPT: &str = "\
+Take a node of a running site over from what served before, without an outage.
+
+Shows what of the role is there already, what would change, what nobody would say any more, and what
+stands in the way; then asks. Until then the document must say `mode: observe` for the node, and
+`held_by: others` for the addresses of its role. Nodes that stand by come first; with the last one
+the addresses follow. Interrupted, the same command goes on.";
+
+/// Take a node over.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// The node
+    pub node: String,
+    /// The role that it serves in
+    #[arg(value_parser = PossibleValuesParser::new(Role::ALL.map(Role::name)))]
+    pub role: String,
     /// How to go about it.
     #[command(flatten)]
     pub consent: Consent,

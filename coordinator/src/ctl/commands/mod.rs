@@ -1,6 +1,7 @@
 //! Each command: asks the coordinator, shows what it said.
 
 mod access;
+mod adopt;
 mod backup;
 mod claims;
 mod context;
@@ -65,6 +66,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Site => site::show(&session).await,
         Command::Apply(options) => site::apply(&session, &options).await,
         Command::Assign(options) => site::assign(&session, &options).await,
+        Command::Adopt(options) => adopt::run(&session, &options).await,
         Command::Role(command) => roles::role(&session, &command).await,
         Command::Secret(command) => roles::secret(&session, &command).await,
         Command::Certificate(command) => roles::certificate(&session, &command).await,

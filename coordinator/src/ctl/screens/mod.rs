@@ -34,7 +34,7 @@ pub use node::node;
 pub use nodes::nodes;
 pub use plan::{plan, rotation};
 pub use recovery::recovery;
-pub use roles::{node_plans, role_progress, roles, secrets};
+pub use roles::{adoption, node_plans, role_progress, roles, secrets};
 pub use status::status;
 pub use upgrade::{upgrade, upgrade_plan};
 

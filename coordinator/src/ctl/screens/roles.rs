@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::ctl::failure::plural;
 use crate::ctl::paint::{Cell, Column, Look, Tone, clean, table};
 use crate::ctl::time::{Moment, span};
-use crate::ctl::views::{NodePlanView, RolePlace, RoleStateView, SecretView};
+use crate::ctl::views::{AdoptionView, NodePlanView, RolePlace, RoleStateView, SecretView};
 
 const ROLES: [Column; 4] = [
     Column::kept("NODE"),
@@ -152,6 +152,34 @@ pub fn node_plans(plans: &[NodePlanView], look: Look) -> String {
             let _ = writeln!(text, "  could not look: {}", clean(unknown));
         }
     }
+    text
+}
+
+/// What taking a node over means on it.
+pub fn adoption(view: &AdoptionView, look: Look) -> String {
+    let mut text = format!("{} as {}\n", clean(&view.node), clean(&view.role));
+    let mut part = |title: &str, tone: Tone, lines: &[String]| {
+        if !lines.is_empty() {
+            let _ = writeln!(text, "\n{title}");
+        }
+        for line in lines {
+            let _ = writeln!(text, "  {}", look.paint(tone, &clean(line)));
+        }
+    };
+    if let Some(plan) = &view.plan {
+        part("taken over as it is", Tone::Good, &plan.as_is);
+        part(
+            "lost, for the document does not say it",
+            Tone::Bad,
+            &plan.lost,
+        );
+        part("in the way", Tone::Doubtful, &plan.in_the_way);
+    }
+    match &view.plan {
+        Some(plan) => text.push_str(&node_plans(std::slice::from_ref(plan), look)),
+        None => text.push_str("\nThe node has all of it.\n"),
+    }
+    let _ = writeln!(text, "\nnext: {}", clean(&view.next));
     text
 }
 

@@ -32,7 +32,7 @@ pub use node::{DiskView, HealthView, InterfaceView, NodeView, State};
 pub use plan::{AppliedView, PlanView, RotationView, SiteView, StepView};
 pub use recovery::{RecoveredView, RecoveryNodeView, RecoveryPlanView, RecoveryView};
 pub use roles::{
-    NodePlanView, NodeStepView, Place as RolePlace, RoleStateView, SecretView,
+    AdoptionView, NodePlanView, NodeStepView, Place as RolePlace, RoleStateView, SecretView,
     ServiceCertificateView,
 };
 pub use status::{CoordinatorView, Problem, Severity, StatusView, StoreView, problems};
@@ -50,6 +50,15 @@ pub struct GenerationView {
 impl From<v1::AssignmentId> for GenerationView {
     fn from(id: v1::AssignmentId) -> Self {
         GenerationView {
+            incarnation: id.incarnation,
+            generation: id.generation,
+        }
+    }
+}
+
+impl From<GenerationView> for v1::AssignmentId {
+    fn from(id: GenerationView) -> Self {
+        v1::AssignmentId {
             incarnation: id.incarnation,
             generation: id.generation,
         }

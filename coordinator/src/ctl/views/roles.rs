@@ -105,6 +105,25 @@ pub struct NodePlanView {
     pub unknown: Vec<String>,
     /// Why it is not known what it would do.
     pub problem: Option<String>,
+    /// What is there already, as desired.
+    pub as_is: Vec<String>,
+    /// What files that are replaced say, and those of the role do not.
+    pub lost: Vec<String>,
+    /// What served before and stands in the way, where addresses are not hamesh's yet.
+    pub in_the_way: Vec<String>,
+}
+
+/// What taking a node over means on it, as far as the next stage goes.
+#[derive(Debug, Clone, Serialize)]
+pub struct AdoptionView {
+    /// The node.
+    pub node: String,
+    /// What it is taken over as.
+    pub role: String,
+    /// What is done next.
+    pub next: String,
+    /// What that means on the node; `None`: it has all of it.
+    pub plan: Option<NodePlanView>,
 }
 
 /// One step on a node.
@@ -254,7 +273,10 @@ impl From<v1::NodePlan> for NodePlanView {
             steps,
             unknown,
             problem,
-            ..
+            as_is,
+            lost,
+            in_the_way,
+            id: _,
         } = plan.plan.unwrap_or_default();
         let steps = steps.into_iter().map(|step| NodeStepView {
             text: step.text,
@@ -265,6 +287,9 @@ impl From<v1::NodePlan> for NodePlanView {
             steps: steps.collect(),
             unknown,
             problem: some_text(problem),
+            as_is,
+            lost,
+            in_the_way,
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Requests without a pause, from outside, by wrk.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::EDGE;
 use crate::scenarios::World;
 
 /// Connections at one time.
-const CONNECTIONS: u32 = 8;
+pub const CONNECTIONS: u32 = 8;
+
+/// How long one run of wrk is, where requests go on for as long as something else does.
+const ROUND: u32 = 5;
 
 /// Requests that are being made.
 pub struct Load(Child);
@@ -20,6 +24,31 @@ pub struct Told {
     pub served: u64,
     /// Not answered, or answered with another status.
     pub failed: u64,
+}
+
+/// Asks for the page without a pause until something is done; what came of both.
+pub fn during<T>(world: &World, act: impl FnOnce() -> Result<T>) -> Result<(T, Told)> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| -> Result<Told> {
+            let mut all = Told::default();
+            loop {
+                let ended = over.load(Ordering::Relaxed);
+                let round = Load::start(world, ROUND)?.end()?;
+                all.served += round.served;
+                all.failed += round.failed;
+                if ended {
+                    return Ok(all);
+                }
+            }
+        });
+        let done = act();
+        over.store(true, Ordering::Relaxed);
+        let told = asking
+            .join()
+            .map_err(|_| anyhow!("asking for the page ended"))??;
+        Ok((done?, told))
+    })
 }
 
 impl Load {

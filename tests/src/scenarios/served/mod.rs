@@ -9,13 +9,13 @@
 //! | [`forged`] | orders that no coordinator signed |
 //! | [`faults`] | each proxy lost in each way, under load |
 //! | [`silent`] | machines behind the inner proxies that are lost |
-//! | `load` | requests without a pause, and what became of them |
+//! | [`load`] | requests without a pause, and what became of them |
 
 pub mod changes;
 pub mod drift;
 pub mod faults;
 pub mod forged;
-mod load;
+pub mod load;
 pub mod page;
 pub mod silent;
 
