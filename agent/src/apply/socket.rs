@@ -18,6 +18,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::decide::Order;
 use super::intake::Intake;
 use super::machine::Machine;
 use super::report::answer;

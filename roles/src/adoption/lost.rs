@@ -125,6 +125,7 @@ backend legacy   # nobody remembers
             ),
             comment: "#".to_owned(),
             validate: Vec::new(),
+            live: None,
         };
         let path = &file.path;
         assert_eq!(

@@ -49,6 +49,7 @@ pub fn refused(world: &World) -> Result<()> {
     let question = v1::RolePlanRequest {
         id: "forged".to_owned(),
         asked: Some(signed(Purpose::Question)?),
+        outside: Vec::new(),
     };
     let said = hand_over(site, node, Kind::Plan(question))?;
     ensure!(
@@ -89,6 +90,7 @@ fn order() -> Result<v1::RoleOrder> {
             content: Content::plain("forged\n"),
             comment: "#".to_owned(),
             validate: Vec::new(),
+            live: None,
         })],
         ..Desired::default()
     };
