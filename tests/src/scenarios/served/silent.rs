@@ -1,10 +1,10 @@
 //! A server's machine that is lost: how soon the inner proxy leaves it out, by gossip and by its
 //! own checks alone, in one run.
 
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::load::{Load, Told};
 use super::{INNER, holder_and_other, until_as_wanted, until_served};
@@ -66,6 +66,31 @@ impl Ears {
     }
 }
 
+/// What came of a hit.
+struct Seen {
+    told: Told,
+    /// How long after it HAProxy left the server out.
+    down: Duration,
+    /// And how long after it it was used again.
+    back: Option<Duration>,
+}
+
+/// Tells when HAProxy's state of a server changes. The journal would not do: of thousands of lines
+/// a second it drops some.
+const WATCH: &str = r#"
+use IO::Socket::UNIX;
+my ($server, $seconds) = @ARGV;
+my ($was, $end) = ("", time + $seconds);
+while (time < $end) {
+    my $socket = IO::Socket::UNIX->new("/run/haproxy/admin.sock") or die $!;
+    print $socket "show servers state web\n";
+    my ($now) = join("", <$socket>) =~ / web \d+ \Q$server\E \S+ (\d) /;
+    print `date +%s.%N` =~ s/\n//r, " $now\n" if $now ne $was;
+    $was = $now;
+    select undef, undef, undef, 0.02;
+}
+"#;
+
 /// Each loss, heard in each way, under load.
 pub fn left_out(world: &World) -> Result<()> {
     println!("    loss           heard by           server down after   requests");
@@ -98,15 +123,12 @@ fn lose(world: &World, loss: &Loss, server: &str, ears: Ears) -> Result<(Duratio
     let [proxy, _] = holder_and_other(site, "vip/internal", INNER)?;
     chmod(site, ears)?;
     let before = marked(site, proxy)?;
-    let load = Load::start(world, SECONDS)?;
-    sleep(BEFORE);
-    let hit = SystemTime::now();
-    site.lab.must([loss.hit, server])?;
-    let told = load.end()?;
+    let hit = |site: &Site| site.lab.must([loss.hit, server]).map(drop);
+    let seen = watched(world, (proxy, server), hit);
     site.lab.must([loss.mend, server])?;
     chmod(site, Ears::Gossip)?;
+    let Seen { told, down, .. } = seen?;
     let marks = marked(site, proxy)? - before;
-    let down = said_since(site, (proxy, server), hit, "DOWN")?;
     site.until_whole()?;
     until_up(site, (proxy, server))?;
     // Were nobody left out, each third request would wait for seconds.
@@ -124,19 +146,18 @@ pub fn brought_back(world: &World) -> Result<()> {
     let site = &world.site;
     let [proxy, _] = holder_and_other(site, "vip/internal", INNER)?;
     let before = marked(site, proxy)?;
-    let load = Load::start(world, SECONDS)?;
-    sleep(BEFORE);
-    let hit = SystemTime::now();
-    // A clean end would tell nobody either; this one cannot.
-    site.sh(SERVER, "systemctl kill --signal=STOP hamesh-agent.service")?;
-    let told = load.end()?;
-    let marks = marked(site, proxy)? - before;
-    let up = until_up(site, (proxy, SERVER));
-    let down = said_since(site, (proxy, SERVER), hit, "DOWN");
-    let back = said_since(site, (proxy, SERVER), hit, "UP");
+    // It stops at once, and tells nobody.
+    let hit = |site: &Site| {
+        let stop = "systemctl kill --signal=STOP hamesh-agent.service";
+        site.sh(SERVER, stop).map(drop)
+    };
+    let seen = watched(world, (proxy, SERVER), hit);
+    let used = until_up(site, (proxy, SERVER));
+    let marks = marked(site, proxy);
     site.sh(SERVER, "systemctl kill --signal=CONT hamesh-agent.service")?;
-    up?;
-    let (down, back) = (down?, back?);
+    used?;
+    let (Seen { told, down, back }, marks) = (seen?, marks? - before);
+    let back = back.context("it was not used again")?;
     println!("    the agent alone: down after {down:.2?}, up after {back:.2?}, {told}");
     ensure!(marks == 1, "{marks} marks");
     ensure!(told.failed == 0, "{told}");
@@ -164,25 +185,36 @@ fn marked(site: &Site, proxy: &str) -> Result<u64> {
     Ok(value.parse()?)
 }
 
-/// How long after `since` HAProxy first said that the server is so.
-fn said_since(
-    site: &Site,
+/// Hits while the page is asked for and the server is watched.
+fn watched(
+    world: &World,
     (proxy, server): (&str, &str),
-    since: SystemTime,
-    state: &str,
-) -> Result<Duration> {
-    let begin = since.duration_since(SystemTime::UNIX_EPOCH)?;
-    let script = format!(
-        "journalctl --identifier haproxy --since @{} --output short-unix --no-pager",
-        begin.as_secs()
-    );
-    let journal = site.sh(proxy, &script)?;
-    let part = format!("Server web/{server} is {state}");
-    let times = journal.lines().filter(|line| line.contains(&part));
-    let mut times = times.filter_map(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    let first = times.find(|at| *at >= begin.as_secs_f64());
-    let first = first.with_context(|| format!("no `{part}` in:\n{journal}"))?;
-    Ok(Duration::from_secs_f64(first - begin.as_secs_f64()))
+    hit: impl FnOnce(&Site) -> Result<()>,
+) -> Result<Seen> {
+    let site = &world.site;
+    let load = Load::start(world, SECONDS)?;
+    thread::scope(|scope| {
+        let watch = format!("perl - {server} {}", SECONDS + 2);
+        let watch = scope.spawn(move || site.sh_fed(proxy, &watch, WATCH));
+        sleep(BEFORE);
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        hit(site)?;
+        let told = load.end()?;
+        let changes = watch
+            .join()
+            .map_err(|_| anyhow!("the watch ended badly"))??;
+        let first = |state: &str, from: Duration| {
+            let lines = changes.lines().filter_map(|line| line.split_once(' '));
+            let times = lines.filter(|(_, is)| *is == state);
+            let mut times =
+                times.filter_map(|(at, _)| at.parse().ok().map(Duration::from_secs_f64));
+            times.find(|time| *time >= from)
+        };
+        let down = first("0", at).with_context(|| format!("it was never down:\n{changes}"))?;
+        let back = first("2", down).map(|time| time - at);
+        let down = down - at;
+        Ok(Seen { told, down, back })
+    })
 }
 
 /// Waits until HAProxy uses the server.
