@@ -143,7 +143,12 @@ vrrp_instance $1 {
 }
 END
     systemctl enable --quiet keepalived
-    systemctl restart keepalived
+    # Its first start has been seen to fail on a busy machine, and the second to work.
+    systemctl restart keepalived || {
+        journalctl --no-pager --lines 20 --unit keepalived >&2
+        sleep 1
+        systemctl restart keepalived
+    }
 }
 
 "$@"

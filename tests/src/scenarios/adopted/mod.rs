@@ -24,6 +24,7 @@ const SCRIPT: &str = "lab/plain/site.sh";
 /// The proxies in the order in which they are taken over, those that stand by first.
 const INNER: [&str; 2] = ["haproxy-int-2", "haproxy-int-1"];
 const OUTER: [&str; 2] = ["haproxy-ext-2", "haproxy-ext-1"];
+const PAGE: &str = "https://192.168.30.130/";
 const WEB: [&str; 3] = ["node-1", "node-2", "node-3"];
 
 /// Boots the machines and has the script build the site on them.
@@ -46,7 +47,19 @@ pub fn build(lab: &Lab) -> Result<()> {
         lab.sh(node, &format!("cat > /root/www.pem <<'END'\n{pem}END"))?;
         run(node, &format!("edge {n}"))?;
     }
-    Ok(())
+    until("the site serves as its scripts built it", PATIENCE, || {
+        let page = [
+            "client",
+            "--",
+            "curl",
+            "-sfkm",
+            "2",
+            "-o",
+            "/dev/null",
+            PAGE,
+        ];
+        lab.must(page).map(drop)
+    })
 }
 
 /// A certificate that somebody made by hand, and its key.
