@@ -34,7 +34,7 @@ use crate::claims::service::Service;
 use crate::cli::Places;
 use crate::gossip::clock::Offset;
 use crate::gossip::{Mesh, PeersView};
-use crate::haproxy::marker::{Marker, SOCKET};
+use crate::haproxy::marker::Marker;
 use crate::held::{Held, describe};
 use crate::http::{accept, bind_local, bind_metrics, local_pages, site_pages};
 use crate::metrics::Metrics;
@@ -279,7 +279,7 @@ impl Parts {
         tasks.spawn(talker.run());
         tasks.spawn(self.upgrades.clone().run());
         tasks.spawn(self.renewal(renewed_tx).run());
-        tasks.spawn(self.marker(&peers).run());
+        tasks.spawn(Marker::here(peers.clone(), self.metrics.marks.clone()).run());
         let inputs = (
             keys,
             self.checks(tasks),
@@ -355,15 +355,6 @@ impl Parts {
             held: self.held.clone(),
             renewed,
             metrics: Arc::clone(&self.metrics),
-        }
-    }
-
-    /// What tells this node's proxy who died.
-    fn marker(&self, peers: &watch::Receiver<Arc<PeersView>>) -> Marker {
-        Marker {
-            socket: SOCKET.into(),
-            peers: peers.clone(),
-            series: self.metrics.marks.clone(),
         }
     }
 

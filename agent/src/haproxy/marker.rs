@@ -32,6 +32,15 @@ pub struct Marker {
 }
 
 impl Marker {
+    /// That of this machine's proxy.
+    pub fn here(peers: watch::Receiver<Arc<PeersView>>, series: MarkSeries) -> Self {
+        Self {
+            socket: SOCKET.into(),
+            peers,
+            series,
+        }
+    }
+
     /// Until gossip is gone.
     pub async fn run(mut self) {
         let mut deaths = Deaths::default();
