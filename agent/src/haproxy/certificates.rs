@@ -77,7 +77,12 @@ pub async fn hand(socket: &Path, file: &str, pem: &str, trusts: bool) -> Result<
 async fn replace(socket: &Path, file: &str, pem: &str) -> Result<(), NotTaken> {
     let set = format!("set ssl cert {file}");
     // An empty line ends what is handed over.
-    let answer = ask(socket, &format!("{set} <<\n{pem}")).await?;
+    let answer = match ask(socket, &format!("{set} <<\n{pem}")).await {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            "it hung up before the end of it".to_owned()
+        }
+        other => other?,
+    };
     if !answer.contains("Transaction created") {
         let command = set;
         return Err(NotTaken::Refused { command, answer });

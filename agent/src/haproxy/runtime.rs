@@ -21,10 +21,13 @@ const MOST_BYTES: u64 = 2 * 1024 * 1024;
 pub async fn ask(socket: &Path, command: &str) -> io::Result<String> {
     let asked = async {
         let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(command.as_bytes()).await?;
-        stream.write_all(b"\n").await?;
+        let written = stream.write_all(format!("{command}\n").as_bytes()).await;
         let mut answer = Vec::new();
-        stream.take(MOST_BYTES).read_to_end(&mut answer).await?;
+        let read = stream.take(MOST_BYTES).read_to_end(&mut answer).await;
+        // Who refuses a long command may say so and hang up before the end of it.
+        if answer.is_empty() || written.is_ok() {
+            written.and(read)?;
+        }
         Ok(String::from_utf8_lossy(&answer).trim().to_owned())
     };
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
