@@ -17,7 +17,7 @@ use std::path::Path;
 use hamesh_proto::digest::sha1_hex;
 use hamesh_proto::pem_text::{self, PemError};
 
-use super::runtime::ask;
+use super::runtime::{ask, hung_up};
 
 /// Why HAProxy runs with the certificate of before, or nobody knows whether it does. A reload
 /// makes it read the file.
@@ -78,9 +78,7 @@ async fn replace(socket: &Path, file: &str, pem: &str) -> Result<(), NotTaken> {
     let set = format!("set ssl cert {file}");
     // An empty line ends what is handed over.
     let answer = match ask(socket, &format!("{set} <<\n{pem}")).await {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            "it hung up before the end of it".to_owned()
-        }
+        Err(error) if hung_up(&error) => "it hung up before the end of it".to_owned(),
         other => other?,
     };
     if !answer.contains("Transaction created") {

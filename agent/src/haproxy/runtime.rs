@@ -24,12 +24,19 @@ pub async fn ask(socket: &Path, command: &str) -> io::Result<String> {
         let written = stream.write_all(format!("{command}\n").as_bytes()).await;
         let mut answer = Vec::new();
         let read = stream.take(MOST_BYTES).read_to_end(&mut answer).await;
+        let ended = written.and(read);
         // Who refuses a long command may say so and hang up before the end of it.
-        if answer.is_empty() || written.is_ok() {
-            written.and(read)?;
+        if answer.is_empty() || !ended.as_ref().is_err_and(hung_up) {
+            ended?;
         }
         Ok(String::from_utf8_lossy(&answer).trim().to_owned())
     };
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     timeout(PATIENCE, asked).await.map_err(late)?
+}
+
+/// Whether HAProxy did not read all that it was sent.
+pub fn hung_up(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+    kinds.contains(&error.kind())
 }
