@@ -127,7 +127,8 @@ pub fn yaml<V: Serialize>(view: &V) -> String {
         .dump(document)
         .expect("a text takes what is written");
     let text = text.strip_prefix("---\n").unwrap_or(&text);
-    format!("{}\n", text.trim_end())
+    // Only line ends: other white space at the end is a value's.
+    format!("{}\n", text.trim_end_matches('\n'))
 }
 
 #[cfg(test)]
