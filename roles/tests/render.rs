@@ -60,6 +60,7 @@ fn summary(desired: &Desired) -> String {
                 address,
                 certificate,
             } => format!("{address} shows {certificate}"),
+            Probe::Program { argv } => format!("`{}` ends well", argv.join(" ")),
         };
         text.push_str(&format!(
             "  {}: {probe}, within {} ms\n",

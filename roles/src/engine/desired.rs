@@ -61,6 +61,12 @@ pub enum Probe {
         /// The file: PEM.
         certificate: String,
     },
+    /// A program exits with 0; else the last line that it prints says why not. It has seconds for
+    /// that, is run again and again, and changes nothing.
+    Program {
+        /// `/usr/bin/patronictl`, and its arguments: the program by its whole path.
+        argv: Vec<String>,
+    },
 }
 
 impl Desired {

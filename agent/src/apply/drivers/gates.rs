@@ -5,20 +5,24 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hamesh_proto::{pem_text, tls};
-use hamesh_roles::checks::HttpUrl;
+use hamesh_roles::checks::{CommandLine, HttpUrl};
 use hamesh_roles::engine::{Gate, Probe};
 use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
 use crate::apply::systemd::{Systemd, journal};
 use crate::apply::trouble::Trouble;
-use crate::checks::{Outcome, http, tcp};
+use crate::checks::{Outcome, command, http, tcp};
 use crate::held::describe;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a program may run: one in Python takes seconds to start while a whole site boots.
+const RUN: Duration = Duration::from_secs(10);
+/// And how long until what is left of it is gone.
+const ENDING: Duration = Duration::from_secs(2);
 /// How long a unit must stay active: one that ends at once was never well.
 const STAYS: Duration = Duration::from_secs(1);
 
@@ -38,8 +42,9 @@ async fn prove_one(gate: &Gate, units: &[&str], systemd: &Systemd) -> Result<(),
     let within = Duration::from_millis(gate.within_ms);
     let until = Instant::now() + within;
     loop {
-        let look = timeout(LOOK, probe(&gate.probe, systemd)).await;
-        let seen = look.unwrap_or_else(|_| Err(format!("no answer within {LOOK:?}")));
+        let longest = longest_look(&gate.probe);
+        let look = timeout(longest, probe(&gate.probe, systemd)).await;
+        let seen = look.unwrap_or_else(|_| Err(format!("no answer within {longest:?}")));
         let Err(why) = seen else {
             return Ok(());
         };
@@ -47,13 +52,22 @@ async fn prove_one(gate: &Gate, units: &[&str], systemd: &Systemd) -> Result<(),
             let problem = format!("{} was not seen within {within:?}: {why}", gate.name);
             let said = match &gate.probe {
                 Probe::Active { unit } => journal(&[unit]).await,
-                Probe::Tcp { .. } | Probe::Http { .. } | Probe::Shows { .. } => {
-                    journal(units).await
-                }
+                Probe::Tcp { .. }
+                | Probe::Http { .. }
+                | Probe::Shows { .. }
+                | Probe::Program { .. } => journal(units).await,
             };
             return Err(Trouble::with(problem, said));
         }
         sleep(PAUSE).await;
+    }
+}
+
+const fn longest_look(probe: &Probe) -> Duration {
+    match probe {
+        Probe::Active { .. } | Probe::Tcp { .. } | Probe::Http { .. } | Probe::Shows { .. } => LOOK,
+        // It is ended before, so that its last words are told.
+        Probe::Program { .. } => RUN.saturating_add(ENDING),
     }
 }
 
@@ -76,7 +90,16 @@ async fn probe(probe: &Probe, systemd: &Systemd) -> Outcome {
             address,
             certificate,
         } => shows(*address, certificate).await,
+        Probe::Program { argv } => program(argv, RUN).await,
     }
+}
+
+/// Whether a program ends well in time. It is named, because a gate may run one of several.
+async fn program(argv: &[String], within: Duration) -> Outcome {
+    let line = CommandLine::try_from(argv.to_vec());
+    let line = line.map_err(|error| format!("{argv:?}: {error}"))?;
+    let ran = command::probe(&line, within).await;
+    ran.map_err(|why| format!("{}: {why}", line.program()))
 }
 
 /// Whether clients there are shown the certificate that is in this file.
@@ -110,6 +133,52 @@ mod tests {
             probe: Probe::Tcp { address },
             within_ms,
         }
+    }
+
+    fn shell(script: &str, within_ms: u64) -> Gate {
+        Gate {
+            name: "it counts to three".to_owned(),
+            probe: Probe::Program {
+                argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+            },
+            within_ms,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_is_run_until_it_ends_well_and_else_its_last_line_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let count = folder.path().join("count").display().to_string();
+        let third = format!("echo >> {count}; test $(wc -l < {count}) = 3");
+        let systemd = Systemd::default();
+        let proven = prove(&[shell(&third, 10_000)], &[], &systemd).await;
+        proven.expect("the third run ends well");
+        let never = shell("echo one >&2; echo two; exit 7", 300);
+        let trouble = prove(&[never], &[], &systemd).await;
+        let problem = trouble.expect_err("it ends badly").problem;
+        assert_eq!(
+            problem,
+            "it counts to three was not seen within 300ms: /bin/sh: exit status: 7: two"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_end_or_cannot_begin_is_told_as_that() {
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let short = Duration::from_millis(200);
+        let hangs = words(&["/bin/sh", "-c", "echo waiting; sleep 600 & wait"]);
+        let why = program(&hangs, short).await.expect_err("it hangs");
+        assert_eq!(why, "/bin/sh: still ran after 200ms, was killed: waiting");
+        let absent = program(&words(&["/nonexistent/program"]), RUN).await;
+        let why = absent.expect_err("it is not there");
+        assert!(
+            why.starts_with("/nonexistent/program: cannot be started"),
+            "{why}"
+        );
+        let unnamed = program(&words(&["true"]), RUN).await;
+        let why = unnamed.expect_err("its path is not whole");
+        assert!(why.starts_with("[\"true\"]: "), "{why}");
+        assert!(program(&[], RUN).await.is_err());
     }
 
     #[tokio::test]
