@@ -17,6 +17,7 @@ use crate::names::{NetworkName, VipName};
 use crate::role::Role;
 use crate::site::{Backups, Engine, HeldBy, LabOptions, Mode, Network, Node, Site, Vip};
 
+mod database;
 mod proxies;
 
 /// One difference.
@@ -160,6 +161,7 @@ fn site_steps(old: Option<&Site>, new: &Site) -> Vec<Step> {
                 "internal proxy",
                 proxies::internal(site.internal_proxy.as_ref()),
             ),
+            ("database", database::cluster(site.database.as_ref())),
             ("packages", proxies::packages(site)),
         ]
     };

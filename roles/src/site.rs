@@ -25,14 +25,18 @@ use crate::words::{PackageName, PackageVersion};
 
 mod candidates;
 mod check;
+mod check_database;
 mod check_proxies;
+mod database;
 mod held_by;
 mod print;
+mod print_database;
 mod print_proxies;
 mod proxies;
 mod read;
 mod read_backups;
 mod read_checks;
+mod read_database;
 mod read_proxies;
 mod report;
 #[cfg(test)]
@@ -40,6 +44,7 @@ mod tests;
 mod values;
 
 pub use candidates::Candidates;
+pub use database::{DatabaseCluster, Durability};
 pub use held_by::HeldBy;
 pub use proxies::{CertificateSource, EdgeProxy, InternalProxy, RateLimit, WebBackends};
 
@@ -64,6 +69,8 @@ pub struct Site {
     pub edge_proxy: Option<EdgeProxy>,
     /// What internal proxies do; `None`: hamesh leaves nodes of that role alone.
     pub internal_proxy: Option<InternalProxy>,
+    /// What databases do; `None`: hamesh leaves nodes of that role alone.
+    pub database: Option<DatabaseCluster>,
     /// The packages that are kept at one version.
     pub packages: BTreeMap<PackageName, PackageVersion>,
 }

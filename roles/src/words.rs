@@ -13,6 +13,8 @@ const LONGEST_HOST: usize = 253;
 const LONGEST_LABEL: usize = 63;
 /// The longest value of a header: one line of a configuration that people can still read.
 const LONGEST_VALUE: usize = 1000;
+/// The longest name that PostgreSQL keeps whole.
+const LONGEST_SQL_NAME: usize = 63;
 /// The longest of all others.
 const LONGEST_WORD: usize = 200;
 
@@ -94,6 +96,12 @@ word! {
     "write what `apt-cache policy` shows: 2.6.12-1+deb12u4", is_version
 }
 
+word! {
+    /// The name of a database or a user of PostgreSQL that needs no quotes.
+    SqlName, "a name in PostgreSQL",
+    "write a to z, 0 to 9 and underscores, 63 at most, no digit first", is_sql_name
+}
+
 impl HeaderName {
     /// The names that a server may send in any case are the same.
     pub fn is(&self, other: &str) -> bool {
@@ -137,6 +145,12 @@ fn is_package(text: &str) -> bool {
 fn is_version(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b".+~:-".contains(&b);
     made_of(text, |b| b.is_ascii_digit(), allowed)
+}
+
+fn is_sql_name(text: &str) -> bool {
+    let first = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    let allowed = |b: u8| first(b) || b.is_ascii_digit();
+    text.len() <= LONGEST_SQL_NAME && made_of(text, first, allowed)
 }
 
 fn made_of(text: &str, first: impl Fn(u8) -> bool, others: impl Fn(u8) -> bool) -> bool {
@@ -208,6 +222,10 @@ mod tests {
         all::<PackageName>(
             &["haproxy", "g++", "libc6.1"],
             &["", "-y", "A", "a b", "a=1", "a/b"],
+        );
+        all::<SqlName>(
+            &["nextcloud", "_a1"],
+            &["", "1a", "A", "a-b", "a b", "a\"", "a'", &"a".repeat(64)],
         );
         all::<PackageVersion>(
             &["2.6.12-1+deb12u4", "1:2~rc1"],

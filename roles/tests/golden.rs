@@ -146,6 +146,22 @@ packages: {haproxy: 2.6.12-1+deb12u4}
 }
 
 #[test]
+fn a_plan_tells_of_databases() {
+    let without = Site::parse(UNCONFIGURED).expect("a valid site");
+    let yaml = format!("{UNCONFIGURED}database: {{databases: {{nextcloud: {{}}}}}}\n");
+    let with = Site::parse(&yaml).expect("a valid site");
+    let changed = yaml.replace(
+        "{databases: {",
+        "{durability: fast, databases: {git: {owner: me}, ",
+    );
+    let changed = Site::parse(&changed).expect("a valid site");
+    let text = plan_text(Some(&without), &with)
+        + &plan_text(Some(&with), &changed)
+        + &plan_text(Some(&changed), &without);
+    golden("database.plan", &text);
+}
+
+#[test]
 fn a_plan_names_each_changed_term_of_a_virtual_address() {
     let yaml = fs::read_to_string(folder().join("terms.yaml")).expect("a document");
     let old = Site::parse(&yaml).expect("a valid site");

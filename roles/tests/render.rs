@@ -26,19 +26,27 @@ fn golden(path: &Path, actual: &str) {
 }
 
 #[test]
-fn every_file_and_table_of_a_proxy_is_as_reviewed() {
-    for (site, node) in support::PROXIES {
+fn every_file_and_table_of_a_node_is_as_reviewed() {
+    for (site, node) in support::PROXIES.into_iter().chain(support::DATABASES) {
         let desired = support::desired(site, node, PEM);
         let folder = support::folder().join("roles").join(site).join(node);
         golden(&folder.join("resources"), &summary(&desired));
         for resource in &desired.resources {
             let (path, text) = match resource {
+                // Programs are read where they are.
+                Resource::File(file) if file.path.ends_with(".py") => continue,
                 Resource::File(file) if !file.content.secret => (&file.path, &file.content.text),
                 Resource::Table(table) => (&table.path, &table.rules),
                 _ => continue,
             };
-            let name = Path::new(path).file_name().expect("a name");
-            golden(&folder.join(name), text);
+            let path = Path::new(path);
+            let name = path.file_name().expect("a name");
+            // What is added to a unit has the unit's name.
+            let unit = path.parent().and_then(Path::file_name).filter(|it| {
+                let name = it.to_string_lossy();
+                name.ends_with(".service.d")
+            });
+            golden(&folder.join(unit.unwrap_or(name)), text);
         }
     }
 }
@@ -108,9 +116,15 @@ fn terms(resource: &Resource) -> String {
                 .collect();
             reads.concat()
         }
-        Resource::Module { .. } | Resource::Mount(_) | Resource::User(_) | Resource::Command(_) => {
-            String::new()
+        Resource::Command(it) => {
+            let undone = match it.undo.is_empty() {
+                true => String::new(),
+                false => format!("\n  undone by {}", it.undo.join(" ")),
+            };
+            let (unless, argv) = (it.unless.join(" "), it.argv.join(" "));
+            format!("\n  unless {unless}\n  run {argv}{undone}")
         }
+        Resource::Module { .. } | Resource::Mount(_) | Resource::User(_) => String::new(),
     }
 }
 

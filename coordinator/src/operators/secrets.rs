@@ -16,7 +16,7 @@ use crate::roles::secrets;
 /// What rotates the keys of all service certificates.
 const CERTIFICATES: &str = "certificates";
 /// What operators give.
-const EDGE_CERTIFICATE: &str = NeededSecret::EdgeCertificate.name();
+const EDGE_CERTIFICATE: &str = NeededSecret::EDGE_CERTIFICATE;
 /// A chain of four certificates and a key, with room.
 const LONGEST: usize = 64 * 1024;
 
@@ -29,7 +29,7 @@ impl OperatorsService {
         let world = self.core.world();
         let needed: BTreeSet<String> = needed_secrets(&world.desired.site)
             .into_iter()
-            .map(|secret| secret.name().to_owned())
+            .map(|secret| secret.name().into_owned())
             .collect();
         let kept = world.secrets.keys();
         let names: BTreeSet<String> = kept.chain(&needed).cloned().collect();
@@ -130,7 +130,5 @@ impl OperatorsService {
 
 /// Where a secret comes from; `None`: no role needs one of that name.
 fn origin(name: &str) -> Option<Origin> {
-    let known = NeededSecret::ALL.into_iter();
-    let mut secret = known.filter(|secret| secret.name() == name);
-    secret.next().map(NeededSecret::origin)
+    NeededSecret::named(name).map(|secret| secret.origin())
 }

@@ -225,12 +225,12 @@ impl Driver {
     async fn make_secrets(&self, world: &World) -> Result<(), CommitError> {
         let needed = needed_secrets(&world.desired.site).into_iter();
         let generated = needed.filter(|secret| secret.origin() == Origin::Generated);
-        let names = generated.map(NeededSecret::name);
-        for name in names.filter(|name| !world.secrets.contains_key(*name)) {
+        let names = generated.map(|secret| NeededSecret::name(&secret).into_owned());
+        for name in names.filter(|name| !world.secrets.contains_key(name)) {
             let by = (self.core.path(), self.core.clock.unix_ms());
-            let record = secrets::record(&self.core.seal, name, 1, &secrets::password(), by);
+            let record = secrets::record(&self.core.seal, &name, 1, &secrets::password(), by);
             let text = format!("the secret {name} was made");
-            let change = self.core.own_change().create(&keys::secret(name), &record);
+            let change = self.core.own_change().create(&keys::secret(&name), &record);
             let change = change.event(EventKind::SecretSet, None, text);
             match self.core.ledger.commit(change).await {
                 // It was there already: the world has not caught up.

@@ -75,9 +75,8 @@ pub fn given_certificates(world: &World, seal: &SealKey) -> Vec<v1::ServiceCerti
     let needed = needed_secrets(&world.desired.site).into_iter();
     let given = needed.filter(|secret| secret.origin() == Origin::Given);
     let certificate = |secret: NeededSecret| {
-        let name = secret.name();
-        let expires_unix_ms = expiry(seal, name, world.secrets.get(name)?)?;
-        let name = name.to_owned();
+        let name = secret.name().into_owned();
+        let expires_unix_ms = expiry(seal, &name, world.secrets.get(&name)?)?;
         Some(v1::ServiceCertificate {
             name,
             expires_unix_ms,
@@ -88,7 +87,7 @@ pub fn given_certificates(world: &World, seal: &SealKey) -> Vec<v1::ServiceCerti
 
 /// The end of a certificate that operators gave; `None`: it is none, or cannot be read.
 pub fn expiry(seal: &SealKey, name: &str, record: &SecretRecord) -> Option<u64> {
-    if name != NeededSecret::EdgeCertificate.name() {
+    if name != NeededSecret::EDGE_CERTIFICATE {
         return None;
     }
     let opened = open(seal, name, record).map(Zeroizing::new);

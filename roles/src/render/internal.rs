@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use hamesh_proto::ids::NodeId;
 
 use super::Place;
+use super::database::{PATRONI_PORT, POSTGRESQL_PORT};
 use super::haproxy::{self, CHECKS, MONITOR_PATH, binds};
 use super::secrets::Missing;
 use crate::engine::{Certificate, Desired, Resource};
@@ -17,10 +18,6 @@ use crate::site::{InternalProxy, WebBackends};
 
 /// The API of Kubernetes, in front and behind.
 const API_PORT: u16 = 6443;
-/// PostgreSQL behind.
-const DATABASE_PORT: u16 = 5432;
-/// Patroni's REST API.
-const PATRONI_PORT: u16 = 8008;
 /// PostgreSQL in front: the leader, and its replicas.
 const LEADER_PORT: u16 = 5000;
 const REPLICAS_PORT: u16 = 5001;
@@ -30,7 +27,7 @@ const MOST_LAG: &str = "16MB";
 /// All that such a node is to have.
 pub(super) fn desired(place: &Place<'_>, internal: &InternalProxy) -> Result<Desired, Missing> {
     let api = place.servers(Role::K8sControl, API_PORT);
-    let databases = place.servers(Role::Database, DATABASE_PORT);
+    let databases = place.servers(Role::Database, POSTGRESQL_PORT);
     let mut config = haproxy::global("10m");
     config.push_str(AGENT);
     config.push_str(DEFAULTS);

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `edge` | HAProxy between the untrusted networks and the internal proxies |
 //! | `internal` | HAProxy in front of Kubernetes and PostgreSQL |
+//! | `database` | PostgreSQL under Patroni, with etcd |
 //! | `haproxy` | what both have in common |
 //! | `firewall` | the rules of nftables of an edge proxy |
 //! | `secrets` | what a role needs that is no part of a document |
@@ -26,6 +27,7 @@ use crate::engine::{Desired, Package, Resource};
 use crate::role::Role;
 use crate::site::{Node, Site};
 
+mod database;
 mod edge;
 mod firewall;
 mod haproxy;
@@ -37,7 +39,11 @@ mod tests;
 pub use secrets::{Missing, NeededSecret, Origin, Secrets, needed_secrets};
 
 /// The packages that roles install.
-pub(crate) const PACKAGES: [&str; 2] = ["haproxy", "nftables"];
+pub(crate) fn packages() -> impl Iterator<Item = &'static str> + Clone {
+    ["haproxy", "nftables"]
+        .into_iter()
+        .chain(database::PACKAGES)
+}
 
 /// All that the node is to have. `None`: the site does not say what nodes of its role are to do,
 /// or it has no such node: hamesh leaves it alone.
@@ -65,7 +71,11 @@ pub fn desired(site: &Site, node: &NodeId, secrets: &Secrets) -> Result<Option<D
             Some(internal) => Some(internal::desired(&place, internal)?),
             None => None,
         },
-        Some(Role::K8sControl | Role::K8sWorker | Role::Database) => None,
+        Some(Role::Database) => match &site.database {
+            Some(cluster) => Some(database::desired(&place, cluster)?),
+            None => None,
+        },
+        Some(Role::K8sControl | Role::K8sWorker) => None,
     };
     Ok(rendered.map(|desired| Desired {
         role: it.role,
@@ -84,7 +94,8 @@ pub fn configures(site: &Site, role: Role) -> bool {
     match role {
         Role::EdgeProxy => site.edge_proxy.is_some(),
         Role::InternalProxy => site.internal_proxy.is_some(),
-        Role::K8sControl | Role::K8sWorker | Role::Database => false,
+        Role::Database => site.database.is_some(),
+        Role::K8sControl | Role::K8sWorker => false,
     }
 }
 

@@ -13,6 +13,9 @@ fn secrets() -> Secrets {
     [
         ("edge-proxy/certificate", PEM),
         ("proxy/statistics", "hidden-password"),
+        ("database/user/nextcloud", "hidden-nextcloud"),
+        ("database/user/grafana", "hidden-grafana"),
+        ("database/user/forgejo", "hidden-forgejo"),
     ]
     .into_iter()
     .collect()
@@ -44,6 +47,8 @@ fn each_role_is_reached_from_any_step_of_the_way_to_it() {
         &made(MINIMAL, "inner-1"),
         &made(SIX, "edge"),
         &made(SIX, "inner"),
+        &made(SIX, "database"),
+        &made(FULL, "database-1"),
     ] {
         every_prefix_leaves_the_rest(&Machine::default(), desired);
         let built = Machine::default().with(desired);
@@ -65,14 +70,22 @@ fn each_change_of_an_option_or_a_role_is_reached_from_any_step_of_the_way() {
     let newer = changed("deb12u4", "deb12u5");
     let other_port = changed("30080", "30081");
     let no_database = FULL.replace("role: database", "role: none");
+    let database = made(FULL, "database-1");
+    let kept = changed("durability: fast", "durability: zero-loss");
+    let fewer = changed("grafana: {}, ", "");
+    let smaller = FULL.replace("database-3: {role: database", "database-3: {role: none");
+    let databases = [&kept, &fewer, &smaller].map(|yaml| made(yaml, "database-1"));
     let edges = [&to_file, &renamed, &unlimited, &moved, &newer];
     let edges = edges.map(|yaml| made(yaml, "haproxy-ext-1"));
     let internals = [&other_port, &no_database, &newer];
     let internals = internals.map(|yaml| made(yaml, "haproxy-int-1"));
     let changes = (edges.iter().map(|new| (&edge, new)))
         .chain(internals.iter().map(|new| (&internal, new)))
+        .chain(databases.iter().map(|new| (&database, new)))
         .chain([
             (&edge, &nothing),
+            (&database, &nothing),
+            (&database, &internal),
             (&internal, &nothing),
             (&edge, &internal),
             (&internal, &edge),
@@ -96,7 +109,7 @@ fn a_node_without_a_role_keeps_nothing_and_one_that_the_site_is_silent_about_is_
     for node in ["edge-1", "inner-1", "web-1", "nowhere"] {
         assert_eq!(rendered(&silent, node), Ok(None), "{node}");
     }
-    for node in ["control-1", "node-1", "database-1"] {
+    for node in ["control-1", "node-1"] {
         assert_eq!(rendered(FULL, node), Ok(None), "{node}");
     }
 }
@@ -122,10 +135,20 @@ fn a_secret_that_is_missing_or_useless_is_named_with_what_to_do() {
         assert!(said.contains("visible ASCII"), "{said}");
     }
     let needed: Vec<_> = needed_secrets(&site).into_iter().collect();
-    assert_eq!(needed, NeededSecret::ALL);
+    let mine = [NeededSecret::EdgeCertificate, NeededSecret::ProxyStatistics];
+    assert_eq!(needed, mine);
     let full = Site::parse(FULL).expect("a valid site");
     let needed: Vec<_> = needed_secrets(&full).into_iter().collect();
-    assert_eq!(needed, [NeededSecret::ProxyStatistics]);
+    let user = |name: &str| NeededSecret::DatabaseUser(name.parse().expect("a name"));
+    let users = ["forgejo", "grafana", "nextcloud"].map(user);
+    assert_eq!(needed[0], NeededSecret::ProxyStatistics);
+    assert_eq!(needed[1..], users);
+    for secret in needed {
+        assert_eq!(NeededSecret::named(&secret.name()), Some(secret));
+    }
+    for other in ["", "database/user/", "database/user/A", "database/x"] {
+        assert_eq!(NeededSecret::named(other), None, "{other}");
+    }
 }
 
 #[test]
@@ -135,6 +158,7 @@ fn no_secret_is_in_any_words() {
         (MINIMAL, "edge-1"),
         (&to_file, "haproxy-ext-1"),
         (FULL, "haproxy-int-1"),
+        (FULL, "database-1"),
     ] {
         let desired = made(yaml, node);
         let plan = Machine::default().plan(&desired);

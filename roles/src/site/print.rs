@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use super::print_database;
 use super::print_proxies::{edge_fields, internal_fields};
 use super::{Backups, HeldBy, LabOptions, Mode, Network, Node, Site, Vip};
 use crate::checks::{Check, CheckKind};
@@ -33,6 +34,10 @@ impl fmt::Display for Site {
         if let Some(internal) = &self.internal_proxy {
             let fields = internal_fields(internal).join(", ");
             writeln!(f, "internal_proxy: {{{fields}}}")?;
+        }
+        if let Some(database) = &self.database {
+            let fields = print_database::fields(database).join(", ");
+            writeln!(f, "database: {{{fields}}}")?;
         }
         if !self.packages.is_empty() {
             let packages = self.packages.iter();

@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use super::read_proxies::DraftEdge;
 use super::report::{Fields, Report};
 use super::{
-    Backups, Engine, Examined, HeldBy, InternalProxy, LabOptions, Mode, Network, Node, Site, Vip,
-    check, check_proxies,
+    Backups, DatabaseCluster, Engine, Examined, HeldBy, InternalProxy, LabOptions, Mode, Network,
+    Node, Site, Vip, check, check_database, check_proxies,
 };
 use crate::checks::Check;
 use crate::names::{NetworkName, VipName};
@@ -33,6 +33,7 @@ pub(super) struct Draft {
     pub(super) backups: Option<Backups>,
     pub(super) edge_proxy: Option<DraftEdge>,
     pub(super) internal_proxy: Option<InternalProxy>,
+    pub(super) database: Option<DatabaseCluster>,
     pub(super) packages: BTreeMap<PackageName, PackageVersion>,
     pub(super) report: Report,
 }
@@ -56,7 +57,7 @@ const REQUIRED: [&str; 5] = [
     "coordinators",
     "nodes",
 ];
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "site",
     "networks",
     "management_network",
@@ -66,6 +67,7 @@ const KNOWN: [&str; 10] = [
     "backups",
     "edge_proxy",
     "internal_proxy",
+    "database",
     "packages",
 ];
 /// The least memory that boots a Debian.
@@ -94,6 +96,7 @@ pub(super) fn examine(text: &str) -> Examined {
             if draft.read(&root).is_some() {
                 check::check(&mut draft);
                 check_proxies::check(&mut draft);
+                check_database::check(&mut draft);
             }
         }
     }
@@ -139,6 +142,9 @@ impl Draft {
         }
         if let Some(value) = fields.get("internal_proxy") {
             self.internal_proxy = self.report.internal_proxy(value);
+        }
+        if let Some(value) = fields.get("database") {
+            self.database = self.report.database(value);
         }
         if let Some(value) = fields.get("packages") {
             self.packages = self.report.packages(value);
@@ -363,6 +369,7 @@ impl Draft {
             backups: self.backups,
             edge_proxy: self.edge_proxy.map(DraftEdge::finish),
             internal_proxy: self.internal_proxy,
+            database: self.database,
             packages: self.packages,
         };
         Examined {

@@ -198,8 +198,8 @@ impl Report {
         let mut packages = BTreeMap::new();
         let entries: Vec<(PackageName, _, _)> = self.entries("packages", value);
         for (name, path, value) in entries {
-            let installed = crate::render::PACKAGES;
-            if !installed.contains(&name.as_ref()) {
+            let installed = crate::render::packages();
+            if !installed.clone().any(|it| it == name.as_ref()) {
                 let hint = did_you_mean(name.as_ref(), installed);
                 self.warn(&path, format!("no role installs `{name}`"), hint);
             }

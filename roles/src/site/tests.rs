@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use any_options::{any_backups, any_check, any_proxies};
+use any_options::{any_backups, any_check, any_database, any_proxies};
 
 mod any_options;
 
@@ -198,6 +198,7 @@ prop_compose! {
         backups in option::of(any_backups()),
         observed in any::<bool>(),
         proxies in any_proxies(),
+        database in option::of(any_database()),
     ) -> Site {
         let mut networks = BTreeMap::from([(network("null"), Network { cidr: cidr(six, 0) })]);
         if second {
@@ -224,6 +225,8 @@ prop_compose! {
         let edge_proxy = edge_proxy.zip(internal).map(|(edge, (name, _))| {
             EdgeProxy { forward_to: name.clone(), ..edge }
         });
+        let members = nodes.values().filter(|it| it.role == Some(Role::Database)).count();
+        let database = database.filter(|_| members <= 7);
         Site {
             name: name.parse().expect("a name"),
             networks,
@@ -234,6 +237,7 @@ prop_compose! {
             backups,
             edge_proxy,
             internal_proxy,
+            database,
             packages,
         }
     }

@@ -7,6 +7,9 @@ use hamesh_roles::Site;
 use hamesh_roles::engine::Desired;
 use hamesh_roles::render::{self, Secrets};
 
+/// Which nodes of which site are databases.
+pub const DATABASES: [(&str, &str); 2] = [("full", "database-1"), ("six", "database")];
+
 /// Which nodes of which site are proxies.
 pub const PROXIES: [(&str, &str); 6] = [
     ("full", "haproxy-ext-1"),
@@ -32,8 +35,11 @@ pub fn desired(site: &str, node: &str, pem: &str) -> Desired {
     let secrets = [
         ("edge-proxy/certificate", pem),
         ("proxy/statistics", PASSWORD),
+        ("database/user/nextcloud", PASSWORD),
+        ("database/user/grafana", PASSWORD),
+        ("database/user/forgejo", PASSWORD),
     ];
     let secrets: Secrets = secrets.into_iter().collect();
     let desired = render::desired(&site, &node.parse().expect("a name"), &secrets);
-    desired.expect("all secrets").expect("a proxy")
+    desired.expect("all secrets").expect("the site says it")
 }

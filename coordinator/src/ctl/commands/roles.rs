@@ -17,7 +17,7 @@ use crate::ctl::views::{RolePlace, RoleStateView, SecretView};
 /// The largest file with a certificate that is read.
 const LARGEST_PEM: u64 = 64 * 1024;
 /// The certificate that operators give, as the coordinator knows it.
-const EDGE_CERTIFICATE: &str = hamesh_roles::render::NeededSecret::EdgeCertificate.name();
+const EDGE_CERTIFICATE: &str = hamesh_roles::render::NeededSecret::EDGE_CERTIFICATE;
 
 /// `role ...`
 pub async fn role(session: &Session, command: &RoleCommand) -> Result<(), Failure> {

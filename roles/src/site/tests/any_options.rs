@@ -70,6 +70,18 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    pub(super) fn any_database()(
+        durability in select(&Durability::ALL[..]),
+        databases in btree_map("[a-oq-z][a-z0-9_]{0,8}|null|_", "[a-oq-z][a-z0-9_]{0,8}|no", 0..4),
+    ) -> DatabaseCluster {
+        let taken = |name: &String| DatabaseCluster::TAKEN.contains(&name.as_str());
+        let databases = databases.iter().filter(|(name, owner)| !taken(name) && !taken(owner));
+        let databases = databases.map(|(name, owner)| (word(name), word(owner))).collect();
+        DatabaseCluster { durability, databases }
+    }
+}
+
 fn any_kind() -> impl Strategy<Value = CheckKind> {
     prop_oneof![
         "[a-zA-Z0-9:_.\\\\-]{1,9}(@[a-z0-9]{1,3})?".prop_map(|stem| {
