@@ -27,9 +27,12 @@ pub(super) fn check(draft: &mut Draft) {
         let message = "no node has the role `database`: there is nowhere to keep anything";
         report.warn(path, message.to_owned(), None);
     } else if members < ENOUGH {
-        let message = format!(
-            "{members} of the nodes that it takes have the role `database`: none may be lost"
-        );
+        let have = if members == 1 {
+            "node has"
+        } else {
+            "nodes have"
+        };
+        let message = format!("{members} {have} the role `database`: none may be lost");
         let hint = format!("{ENOUGH} nodes go on when one is lost");
         report.warn(path, message, Some(hint));
     } else if members % 2 == 0 {

@@ -85,7 +85,7 @@ impl Files {
     }
 }
 
-fn place(root: &Path, path: &str) -> Result<PathBuf> {
+pub fn place(root: &Path, path: &str) -> Result<PathBuf> {
     let path = root.join(path.trim_start_matches('/'));
     fs::create_dir_all(path.parent().context("a folder")?)?;
     Ok(path)

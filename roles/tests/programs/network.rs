@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hamesh_roles::engine::{Desired, Resource};
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -90,7 +90,7 @@ impl Network {
 }
 
 impl Namespace {
-    fn new(name: String) -> Result<Self> {
+    pub fn new(name: String) -> Result<Self> {
         run("ip", &["netns", "add", &name]).context("these tests need root")?;
         let namespace = Self { name };
         namespace.ip("link set lo up")?;
@@ -101,6 +101,32 @@ impl Namespace {
     pub fn run(&self, program: &str, words: &[&str]) -> Result<String> {
         let inside = ["netns", "exec", &self.name, program];
         run("ip", &[&inside, words].concat())
+    }
+
+    /// Leads a line from a bridge of this name here to an interface of the same name there.
+    pub fn plug(&self, other: &Namespace, bridge: &str, port: &str) -> Result<()> {
+        let there = &other.name;
+        self.ip(&format!(
+            "link add {port} type veth peer name {bridge} netns {there}"
+        ))?;
+        self.ip(&format!("link set {port} up master {bridge}"))?;
+        other.ip(&format!("link set {bridge} up"))
+    }
+
+    /// Starts a program inside that runs until it is dropped.
+    pub fn spawn(
+        &self,
+        program: &str,
+        words: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Daemon> {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.name, program])
+            .args(words);
+        command.envs(variables.iter().copied()).stdin(Stdio::null());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Ok(Daemon(child.with_context(|| format!("start {program}"))?))
     }
 
     /// Runs `ip` inside.
@@ -142,14 +168,11 @@ impl Namespace {
 
     /// Starts HAProxy with a configuration. Whether it serves is to be seen.
     pub fn haproxy(&self, config: &Path) -> Result<Daemon> {
-        let config = config.display().to_string();
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, "haproxy", "-db", "-f", &config]);
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .context("start HAProxy")?;
-        Ok(Daemon(child))
+        self.spawn(
+            "haproxy",
+            &["-db", "-f", &config.display().to_string()],
+            &[],
+        )
     }
 
     /// What a client here is answered: headers and body.
@@ -176,6 +199,13 @@ impl Namespace {
             }
         })?;
         Ok(answer)
+    }
+}
+
+impl Daemon {
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.0.try_wait()?)
     }
 }
 

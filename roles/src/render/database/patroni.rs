@@ -158,6 +158,8 @@ etcd3:
   key: {key}
 bootstrap:
   dcs: {bootstrap}
+  # Those below go before these, which have to be here.
+  pg_hba: ['local all postgres peer']
   initdb: [{{encoding: UTF8}}, {{locale: C.UTF-8}}, data-checksums]
 postgresql:
   listen: '{own},127.0.0.1:{POSTGRESQL_PORT}'

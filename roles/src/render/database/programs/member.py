@@ -200,22 +200,24 @@ def tell_that_blank(member):
 
 def find(member):
     """The members to start with, and whether the cluster is there already."""
-    silent, blank = [], []
+    silent, lives = [], False
     for name in member.others():
         try:
             members = member.ask(name, "/members")
             if members is not None:
+                lives = True
                 return join(member, name), "existing"
             told = member.ask(name, "/hamesh/blank")
             if told is None or told.get("nodes") != member.nodes:
                 raise Trouble(f"{name} knows other nodes than this one: it has an older order")
-            blank.append(name)
         except Trouble as trouble:
             silent.append(str(trouble))
+    if lives:
+        raise Trouble("the cluster takes no member in yet; " + "; ".join(silent))
     if member.name != member.founder:
         raise Trouble(
             f"no cluster yet, and {member.founder} alone may found one; "
-            + "; ".join(silent or ["it has been told that there is no data here"])
+            + "; ".join(silent or ["it has not yet"])
         )
     if silent:
         raise Trouble(

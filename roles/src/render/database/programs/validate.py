@@ -7,7 +7,7 @@ of a configuration.
 import subprocess
 import sys
 
-NO_FAULTS = ("is already in use.", "is not reachable")
+NO_FAULTS = ("is already in use.'", "is not reachable'")
 
 
 def main():
