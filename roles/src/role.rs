@@ -41,6 +41,16 @@ impl Role {
             Role::Database => "database",
         }
     }
+
+    /// Whether its first nodes work only with each other: the members of a cluster elect, and a
+    /// member alone never has a majority. Those of the other roles are set up by one of them, or
+    /// know nothing of each other.
+    pub const fn begins_together(self) -> bool {
+        match self {
+            Role::Database => true,
+            Role::EdgeProxy | Role::InternalProxy | Role::K8sControl | Role::K8sWorker => false,
+        }
+    }
 }
 
 impl fmt::Display for Role {

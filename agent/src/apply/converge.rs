@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use super::anchor::Believed;
 use super::decide::{Consequence, Good, Order, Target, Verdict, corrections};
 use super::machine::Machine;
-use super::report::{Reporter, Standing};
+use super::report::{Reporter, Standing, role_of};
 use super::store::Store;
 use super::trouble::Trouble;
 use crate::backoff::Backoff;
@@ -159,6 +159,7 @@ impl Converge {
             self.reporter.tell(None, Standing::default());
             return Ok(LOOK_EVERY);
         };
+        self.reporter.worked_as = role_of(notes.good.as_ref());
         let target = notes.target();
         let Some((desired, _, _)) = target.desired() else {
             let standing = Standing::at_rest(notes.told(), &Plan::default());

@@ -45,7 +45,6 @@ pub mod wire;
 use std::path::Path;
 
 use anyhow::Context as _;
-use hamesh_proto::v1;
 use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -75,7 +74,8 @@ pub async fn run(identity: &Path, notes: &Path) -> anyhow::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     let machine = Machine::new(store.clone(), identity.to_owned());
     let intake = Intake::new(store.clone());
-    let (told, report) = watch::channel(v1::RoleReport::default());
+    let unseen = report::unseen(store.good()?.as_ref());
+    let (told, report) = watch::channel(unseen);
     let server = Server {
         intake: intake.clone(),
         report,

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use hamesh_proto::v1;
+use hamesh_roles::Role;
 use hamesh_roles::engine::{Action, Desired, Plan, Resource, Step};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::decide::{Order, Verdict};
+use super::decide::{Good, Order, Verdict};
 use super::store::Store;
 use super::trouble::Trouble;
 
@@ -53,6 +54,8 @@ pub struct Reporter {
     pub corrected: u64,
     /// The newest order, if it could not be read: it is told of then, not the one in force.
     pub unread: Option<(v1::RoleOrder, String)>,
+    /// The role of the newest order that was seen to work.
+    pub worked_as: Option<Role>,
 }
 
 impl Reporter {
@@ -63,6 +66,7 @@ impl Reporter {
             store,
             corrected: 0,
             unread: None,
+            worked_as: None,
         }
     }
 
@@ -70,6 +74,7 @@ impl Reporter {
     pub fn tell(&self, order: Option<&Order>, standing: Standing) {
         let mut report = v1::RoleReport {
             corrected: self.corrected,
+            worked_as: name(self.worked_as),
             unknown: standing.unknown.into_iter().take(MOST_DRIFT).collect(),
             drift: standing.drift.into_iter().take(MOST_DRIFT).collect(),
             ..v1::RoleReport::default()
@@ -183,6 +188,24 @@ impl Standing {
             ..at_rest
         }
     }
+}
+
+/// What is told before the first look. Without it a coordinator would take a machine whose executor
+/// has just started for one that never worked.
+pub fn unseen(good: Option<&Good>) -> v1::RoleReport {
+    v1::RoleReport {
+        worked_as: name(role_of(good)),
+        ..v1::RoleReport::default()
+    }
+}
+
+/// The role of what was seen to work.
+pub fn role_of(good: Option<&Good>) -> Option<Role> {
+    good.and_then(|good| good.desired.role)
+}
+
+fn name(role: Option<Role>) -> String {
+    role.map_or("", Role::name).to_owned()
 }
 
 /// The plan as the answer to a question.

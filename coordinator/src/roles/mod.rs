@@ -109,6 +109,7 @@ fn bounded(report: v1::RoleReport) -> v1::RoleReport {
         digest: clean(report.digest),
         step: clean(report.step),
         problem: clean(report.problem),
+        worked_as: clean(report.worked_as),
         said: lines(report.said),
         drift: steps(report.drift),
         unknown: lines(report.unknown),

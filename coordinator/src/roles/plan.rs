@@ -11,6 +11,8 @@ use hamesh_roles::Role;
 pub struct Node {
     /// By which it is grouped; without one nobody waits for another.
     pub role: Option<Role>,
+    /// Whether the document says what its role is to do.
+    pub configured: bool,
     /// What it is to have; or what is missing for that.
     pub wanted: Result<Wanted, String>,
     /// Whether it has a session.
@@ -47,6 +49,8 @@ pub struct Report {
     pub phase: Phase,
     /// Why it failed.
     pub problem: String,
+    /// The role of the newest that was seen to work there.
+    pub worked_as: Option<Role>,
     /// The newest that it did not believe.
     pub refused: Option<Refused>,
 }
@@ -107,6 +111,8 @@ pub enum Reason {
     Lost(String),
     /// One after the other.
     After(NodeId),
+    /// The first nodes of the role begin together, and this one cannot.
+    Together(NodeId),
     /// It failed there.
     FailedAt(NodeId),
     /// It is the only one that is seen to work.
@@ -126,6 +132,7 @@ impl Place {
                 Reason::Missing(_)
                 | Reason::Silent
                 | Reason::Lost(_)
+                | Reason::Together(_)
                 | Reason::FailedAt(_)
                 | Reason::LastOne,
             ) => true,
@@ -134,7 +141,8 @@ impl Place {
     }
 }
 
-/// How each node is, at most one more of each role being at it than were before.
+/// How each node is. At most one more of each role is at it than were before, but where the first
+/// nodes of a role begin together.
 pub fn plan(nodes: &BTreeMap<NodeId, Node>) -> BTreeMap<NodeId, Place> {
     let mut groups: BTreeMap<Role, Vec<(&NodeId, &Node)>> = BTreeMap::new();
     let mut places = BTreeMap::new();
@@ -148,14 +156,14 @@ pub fn plan(nodes: &BTreeMap<NodeId, Node>) -> BTreeMap<NodeId, Place> {
             }
         }
     }
-    for group in groups.into_values() {
-        turn(&group, &mut places);
+    for (role, group) in groups {
+        turn(role, &group, &mut places);
     }
     places
 }
 
 /// One role.
-fn turn(group: &[(&NodeId, &Node)], places: &mut BTreeMap<NodeId, Place>) {
+fn turn(role: Role, group: &[(&NodeId, &Node)], places: &mut BTreeMap<NodeId, Place>) {
     let mut behind = Vec::new();
     let (mut busy, mut failed) = (None, None);
     for (id, node) in group {
@@ -170,6 +178,20 @@ fn turn(group: &[(&NodeId, &Node)], places: &mut BTreeMap<NodeId, Place>) {
         }
         places.insert((*id).clone(), place);
     }
+    if forms(role, group) {
+        // Who failed is no hindrance: it may have failed because one of these was not there.
+        let unready = group
+            .iter()
+            .find(|(id, node)| !ready(node, places.get(*id)));
+        for (id, _) in behind {
+            let place = match unready {
+                Some((at, _)) => Place::Waits(Reason::Together((*at).clone())),
+                None => Place::Applying,
+            };
+            places.insert(id.clone(), place);
+        }
+        return;
+    }
     // What does not serve first, then standbys, then holders.
     behind.sort_by_key(|(id, node)| (serves(node), node.holds, *id));
     for (id, node) in behind {
@@ -183,6 +205,31 @@ fn turn(group: &[(&NodeId, &Node)], places: &mut BTreeMap<NodeId, Place>) {
             }
         };
         places.insert(id.clone(), place);
+    }
+}
+
+/// Whether the nodes of a role are still to become what works only together. One that worked once,
+/// and be it away from its order by now, has others as well: whoever comes joins those.
+fn forms(role: Role, group: &[(&NodeId, &Node)]) -> bool {
+    let worked = |node: &Node| {
+        let report = node.report.as_ref();
+        report.is_some_and(|report| report.worked_as == Some(role))
+    };
+    role.begins_together()
+        && group
+            .iter()
+            .all(|(_, node)| node.configured && !worked(node))
+}
+
+/// Whether a node is at it or could be, and is known to have nothing that others must join: two
+/// that begin while the third is only unheard of would be a second cluster beside its data.
+fn ready(node: &Node, place: Option<&Place>) -> bool {
+    let looks = node.wanted.as_ref().is_ok_and(|wanted| wanted.observe);
+    match place {
+        None | Some(Place::Applying | Place::Failed(_)) => !looks,
+        Some(Place::AsWanted | Place::Observed | Place::Away | Place::Left | Place::Waits(_)) => {
+            false
+        }
     }
 }
 
@@ -241,6 +288,11 @@ impl fmt::Display for Reason {
                 write!(f, "{problem}; see `systemctl status hamesh-apply` on it")
             }
             Reason::After(node) => write!(f, "one after the other: {node} is at it"),
+            Reason::Together(node) => write!(
+                f,
+                "the first nodes of the role begin together, and {node} cannot yet; see how it is \
+                 there"
+            ),
             Reason::FailedAt(node) => write!(
                 f,
                 "it failed on {node}; mend that and apply again, or `coordctl role retry {node}`"

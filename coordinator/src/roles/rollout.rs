@@ -117,6 +117,7 @@ impl Driver {
             let verdict = verdicts.get(id);
             let node = Node {
                 role: order.role,
+                configured: order.configured,
                 wanted: order
                     .order
                     .as_ref()
@@ -186,7 +187,9 @@ impl Driver {
             | Place::Applying
             | Place::Failed(_)
             | Place::Left
-            | Place::Waits(Reason::Missing(_) | Reason::After(_) | Reason::FailedAt(_)) => false,
+            | Place::Waits(
+                Reason::Missing(_) | Reason::After(_) | Reason::Together(_) | Reason::FailedAt(_),
+            ) => false,
         }
     }
 
@@ -326,6 +329,8 @@ fn heard(report: &v1::RoleReport) -> Report {
             v1::RolePhase::Observing => Phase::Observing,
         },
         problem: report.problem.clone(),
+        // A role that only a later version knows is none that this one rolls out.
+        worked_as: report.worked_as.parse().ok(),
         refused: report.refused.as_ref().map(|refused| Refused {
             digest: refused.digest.clone(),
             attempt: refused.attempt,

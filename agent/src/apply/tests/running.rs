@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hamesh_proto::orders::{self, Purpose};
 use hamesh_proto::v1;
+use hamesh_roles::Role;
 use hamesh_roles::engine::{Desired, Directory, Gate, Probe, Resource};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use crate::apply::converge::Converge;
 use crate::apply::drivers::owners;
 use crate::apply::intake::Intake;
 use crate::apply::machine::Machine;
+use crate::apply::report::unseen;
 use crate::apply::socket::Server;
 use crate::apply::store::Store;
 use crate::apply::wire;
@@ -49,7 +51,7 @@ impl Playground {
             store.save_anchor(&site.anchor()).expect("written");
         }
         let intake = Intake::new(store.clone());
-        let (told, report) = watch::channel(v1::RoleReport::default());
+        let (told, report) = watch::channel(unseen(store.good().expect("read").as_ref()));
         let converge = Converge::new(store.clone(), machine.clone(), intake.orders(), told);
         let running = tokio::spawn(async move {
             let ended = converge.run().await;
@@ -165,6 +167,34 @@ async fn an_order_that_its_program_or_a_gate_refuses_fails_and_what_worked_comes
     site.until(v1::RolePhase::Done, &again).await;
     assert!(site.text().ends_with("good 2\n"));
     drop(listener);
+}
+
+#[tokio::test]
+async fn what_it_last_worked_as_is_told_from_the_beginning_on_whatever_fails() {
+    let site = Playground::begin();
+    let as_database = |text: &str| Desired {
+        role: Some(Role::Database),
+        ..desired(vec![file(&site.path(), text)])
+    };
+    let bad = order(&as_database("bad\n"), 1, 0);
+    site.order(bad.clone());
+    let report = site.until(v1::RolePhase::Failed, &bad).await;
+    assert_eq!(report.worked_as, "");
+    let good = order(&as_database("good\n"), 2, 0);
+    site.order(good.clone());
+    let report = site.until(v1::RolePhase::Done, &good).await;
+    assert_eq!(report.worked_as, "database");
+
+    let worse = order(&as_database("worse\n"), 3, 0);
+    let none = order(&desired(Vec::new()), 4, 0);
+    let site = site.restart();
+    assert_eq!(site.report.borrow().worked_as, "database");
+    site.order(worse.clone());
+    let report = site.until(v1::RolePhase::Failed, &worse).await;
+    assert_eq!(report.worked_as, "database");
+    site.order(none.clone());
+    let report = site.until(v1::RolePhase::Done, &none).await;
+    assert_eq!(report.worked_as, "");
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! Who may have what, in each constellation.
 
+mod together;
+
 use super::*;
 
 fn node(digest: &str, phase: Phase) -> Node {
     Node {
         role: Some(Role::EdgeProxy),
+        configured: true,
         wanted: Ok(Wanted {
             digest: "new".to_owned(),
             attempt: 0,
@@ -22,6 +25,7 @@ fn node(digest: &str, phase: Phase) -> Node {
                 Phase::Failed => "no".to_owned(),
                 _ => String::new(),
             },
+            worked_as: None,
             refused: None,
         }),
     }
