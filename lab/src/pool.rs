@@ -18,13 +18,17 @@ use crate::tool::Tool;
 /// Debian packages that nodes install beyond what hamesh's own depend on. The one list of them.
 /// serf and keepalived are the rivals of the benches; nginx stands in for what Kubernetes will
 /// serve.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 11] = [
+    "etcd-client",
     "etcd-server",
     "haproxy",
     "keepalived",
     "nginx-light",
+    "patroni",
+    "postgresql-15",
     "prometheus",
     "prometheus-node-exporter",
+    "python3-idna",
     "serf",
 ];
 

@@ -150,6 +150,10 @@ impl<'a> Draft<'a> {
             self.notes
                 .push("what the proxies are to do is as the backup has it".to_owned());
         }
+        if self.base.database.is_some() {
+            let note = "what the databases are to do is as the backup has it";
+            self.notes.push(note.to_owned());
+        }
         Some(Site {
             name: self.base.name.clone(),
             networks,
@@ -160,6 +164,7 @@ impl<'a> Draft<'a> {
             backups: self.base.backups.clone(),
             edge_proxy,
             internal_proxy: self.base.internal_proxy.clone(),
+            database: self.base.database.clone(),
             packages: self.base.packages.clone(),
         })
     }

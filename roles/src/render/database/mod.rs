@@ -15,6 +15,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `etcd` | how etcd is started |
+//! | `firewall` | who reaches any of it |
 //! | `patroni` | Patroni's configuration, and PostgreSQL's through it |
 //! | `programs/` | what is run on the node |
 
@@ -33,6 +34,7 @@ use crate::role::Role;
 use crate::site::DatabaseCluster;
 
 mod etcd;
+mod firewall;
 mod patroni;
 
 /// PostgreSQL.
@@ -67,6 +69,7 @@ pub(super) fn desired(place: &Place<'_>, cluster: &DatabaseCluster) -> Result<De
     let members = Members::of(place);
     let mut resources = packages(place);
     resources.push(directory(DIRECTORY, ("root", "root"), 0o755, false));
+    resources.push(firewall::table(place, &members));
     resources.extend(certificates(place));
     resources.extend(etcd::resources(place, &members));
     resources.extend(patroni::resources(place, cluster, &members));
@@ -108,7 +111,8 @@ fn packages(place: &Place<'_>) -> Vec<Resource> {
             "create_main_cluster = false\n".to_owned(),
         ),
     ];
-    resources.extend(PACKAGES.map(|name| place.package(name)));
+    let names = PACKAGES.into_iter().chain(["nftables"]);
+    resources.extend(names.map(|name| place.package(name)));
     resources
 }
 
