@@ -64,7 +64,7 @@ pub enum Probe {
     /// A program exits with 0; else the last line that it prints says why not. It has seconds for
     /// that, is run again and again, and changes nothing.
     Program {
-        /// `/usr/bin/patronictl`, and its arguments: the program by its whole path.
+        /// `patronictl`, and its arguments.
         argv: Vec<String>,
     },
 }
