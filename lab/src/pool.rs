@@ -28,6 +28,7 @@ const SERVICES: [&str; 11] = [
     "postgresql-15",
     "prometheus",
     "prometheus-node-exporter",
+    // Patroni's HTTP client needs it for names, and Debian only suggests it.
     "python3-idna",
     "serf",
 ];
