@@ -103,6 +103,12 @@ pub enum Action {
         #[arg(required = true)]
         nodes: Vec<String>,
     },
+    /// Take the disks of nodes that are off; they start again as blank machines
+    Wipe {
+        /// The nodes
+        #[arg(required = true)]
+        nodes: Vec<String>,
+    },
     /// Stop nodes where they stand; an emulated one stops with its clocks
     Freeze {
         /// The nodes

@@ -275,6 +275,20 @@ impl Lab {
         }
     }
 
+    /// Takes the disk of a node that is off: it starts as a machine on which nothing was done yet.
+    pub fn wipe(&self, node: &Node) -> Result<()> {
+        if self.is_on(node) {
+            bail!(
+                "{0} is on, and its disk was not touched; `hamesh-lab kill {0}` first",
+                node.name
+            );
+        }
+        disk::unmount(node)?;
+        // What was installed is noted beside the disk, and goes with it.
+        let all = names::node_dir(&node.name);
+        fs::remove_dir_all(&all).with_context(|| format!("removing {}", all.display()))
+    }
+
     /// Makes a node's disk ready for a boot.
     pub fn prepare_disk(&self, node: &Node) -> Result<()> {
         match node.engine {

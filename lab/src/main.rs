@@ -105,6 +105,7 @@ fn run(action: Action) -> Result<i32> {
         Action::Start { nodes } => each(&nodes, up::start)?,
         Action::Stop { nodes } => each(&nodes, Lab::stop)?,
         Action::Kill { nodes } => each(&nodes, Lab::kill)?,
+        Action::Wipe { nodes } => each(&nodes, Lab::wipe)?,
         Action::Freeze { nodes } => each(&nodes, Lab::freeze)?,
         Action::Thaw { nodes } => each(&nodes, Lab::thaw)?,
         Action::Cut { nodes } => trouble::cut(&Lab::open()?, &nodes)?,
