@@ -27,6 +27,7 @@ use crate::topology::Node;
 
 mod cgroup;
 mod cli;
+mod databases;
 mod deploy;
 mod disk;
 mod down;

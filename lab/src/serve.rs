@@ -12,6 +12,7 @@ use hamesh_roles::Site;
 use hamesh_roles::site::{EdgeProxy, WebBackends};
 
 use crate::cli::Forward;
+use crate::databases;
 use crate::deploy::shell;
 use crate::forward;
 use crate::lab::Lab;
@@ -40,7 +41,10 @@ pub fn serve(lab: &Lab, coordinator: &Node, site: &Site) -> Result<()> {
         let url = page(lab, site, edge)?;
         println!("\nThe site serves at {url}\n");
     }
-    Ok(())
+    match &site.database {
+        Some(cluster) => databases::served(lab, site, cluster),
+        None => Ok(()),
+    }
 }
 
 fn stand_in(lab: &Lab, site: &Site, web: &WebBackends) -> Result<()> {

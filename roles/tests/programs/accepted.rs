@@ -7,7 +7,7 @@ use hamesh_roles::engine::Resource;
 
 use crate::files::Files;
 use crate::network::run;
-use crate::support::{PROXIES, desired};
+use crate::support::{DATABASES, PROXIES, desired};
 
 #[test]
 fn haproxy_accepts_every_configuration_without_a_warning() -> Result<()> {
@@ -25,7 +25,7 @@ fn haproxy_accepts_every_configuration_without_a_warning() -> Result<()> {
 fn nft_accepts_every_firewall() -> Result<()> {
     let files = Files::new()?;
     let mut tables = 0;
-    for (site, node) in PROXIES {
+    for (site, node) in PROXIES.into_iter().chain(DATABASES) {
         for resource in desired(site, node, &files.given()?).resources {
             let Resource::Table(table) = resource else {
                 continue;
@@ -40,6 +40,6 @@ fn nft_accepts_every_firewall() -> Result<()> {
             tables += 1;
         }
     }
-    ensure!(tables == 3, "each edge has one: {tables}");
+    ensure!(tables == 5, "each edge and each database has one: {tables}");
     Ok(())
 }

@@ -232,6 +232,26 @@ fn no_cluster_is_founded_while_a_node_is_silent_and_none_by_others_than_the_foun
 }
 
 #[test]
+fn etcd_that_was_not_told_how_to_begin_begins_nothing() -> Result<()> {
+    let mut stage = Stage::new("untold")?;
+    let settings = fs::read_to_string(stage.nodes[0].path("/etc/default/etcd"))?;
+    let variables: Vec<_> = settings
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    let mut etcd = stage.nodes[0].namespace.spawn("etcd", &[], &variables)?;
+    eventually("it ends", || match etcd.ended()? {
+        Some(status) => Ok(ensure!(!status.success(), "{status}")),
+        None => bail!("it still runs"),
+    })?;
+    // Nor is anything left of it that would be taken for data.
+    ensure!(stage.nodes[0].program("begun").is_err());
+    stage.form()?;
+    assert_eq!(stage.voters(0)?, NAMES);
+    Ok(())
+}
+
+#[test]
 fn a_node_whose_cluster_has_lost_its_majority_waits_and_says_so() -> Result<()> {
     let mut stage = Stage::new("majority")?;
     stage.form()?;

@@ -3,7 +3,7 @@
 //! What a unit has loaded is believed only while systemd's name of its start is the same. A reload
 //! keeps that name; a restart by hand changes it, and then nobody knows what it read.
 
-use hamesh_roles::engine::{Contents, Seen, State, Unit};
+use hamesh_roles::engine::{Contents, ResourceId, Seen, State, Unit};
 
 use super::super::store::{Loaded, Store};
 use super::super::systemd::{Job, Systemd, journal};
@@ -48,6 +48,10 @@ pub async fn act(
     };
     // If this ends halfway, nobody knows what it has loaded.
     note(None)?;
+    // Of a unit's first addition systemd does not see by itself that there is something new.
+    if unit.reads.iter().any(is_of_systemd) {
+        systemd.reload().await?;
+    }
     // What was started meanwhile, by its package or by a hand, has read what was there then.
     let runs = systemd.look(&unit.name).await?.runs();
     let job = match (job, runs, unit.reloads) {
@@ -66,6 +70,10 @@ pub async fn act(
         invocation,
         contents,
     }))
+}
+
+fn is_of_systemd(id: &ResourceId) -> bool {
+    id.as_str().starts_with("file /etc/systemd/")
 }
 
 /// Stops it, and has it start at boot no more. One that is not there any more has stopped.

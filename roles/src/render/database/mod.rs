@@ -125,7 +125,8 @@ fn certificates(place: &Place<'_>) -> [Resource; 2] {
             certificate: path.to_owned(),
             key: key_of(path),
             owner: owner.to_owned(),
-            group: owner.to_owned(),
+            // With a group of its own others could read the key, and PostgreSQL refuses that.
+            group: "root".to_owned(),
             dns: [place.id.to_string()].into(),
             ips: ips.into_iter().collect(),
             issue: 1,

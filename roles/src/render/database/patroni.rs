@@ -62,6 +62,7 @@ pub(super) fn resources(
             PATRONI_UNIT,
             vec![
                 ResourceId::file(CONFIG),
+                ResourceId::file(ADDED),
                 ResourceId::certificate("postgresql"),
             ],
             true,

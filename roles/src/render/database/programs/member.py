@@ -60,7 +60,9 @@ class Member:
         return f"https://{bracketed(self.nodes[name])}:2379"
 
     def has_data(self):
-        return os.path.isdir(os.path.join(self.data, "member"))
+        """Its log, that is: an etcd that fails before it begins leaves all else."""
+        log = os.path.join(self.data, "member", "wal")
+        return os.path.isdir(log) and any(it.endswith(".wal") for it in os.listdir(log))
 
     def tls(self, purpose):
         """The file holds the site's CA too: it is what is shown and what is trusted."""
@@ -122,14 +124,15 @@ def was_removed(member):
         return False
     except Trouble:
         pass
+    told = []
     for name in member.others():
         try:
-            members = member.ask(name, "/members")
+            told.append(member.ask(name, "/members"))
         except Trouble:
             continue
-        if members is not None:
-            return not any(member.peer_url(member.name) in it["peerURLs"] for it in members)
-    return False
+    told = [members for members in told if members is not None]
+    # One that lags behind may not know this node yet.
+    return bool(told) and not any(member.mine(members) for members in told)
 
 
 def begin(member):
