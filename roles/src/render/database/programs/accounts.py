@@ -7,6 +7,7 @@ What the site does not declare is left alone: hamesh drops no database and no us
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -107,7 +108,8 @@ def done(terms, act):
     leads = leader(terms["patroni"])
     if leads != terms["node"]:
         return leads is not None
-    with connect() as connection, connection.cursor() as cursor:
+    # As its own context a connection would begin a transaction, in which no database is made.
+    with contextlib.closing(connect()) as connection, connection.cursor() as cursor:
         act(cursor, terms)
         return missing(cursor, terms) == ([], [])
 
