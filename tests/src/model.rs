@@ -7,11 +7,12 @@
 //! overtaken. The checker tries every choice, and a state is reached once however many ways lead
 //! there.
 //!
-//! Absent: evictions, long promises, slow disks, changes of the time-to-live, a second life of the
-//! site. Those are the simulator's and the properties'.
+//! Absent: evictions, long promises, slow disks, changes of the time-to-live. Those are the
+//! simulator's and the properties'.
 
 mod bounds;
 mod message;
+mod restore;
 mod world;
 
 use std::sync::Arc;
@@ -79,6 +80,10 @@ enum Step {
     Depose { dies: bool },
     /// The next leader begins.
     Lead,
+    /// A coordinator is restored from a backup; this node does not hear it yet.
+    Restore { apart: Option<usize> },
+    /// It does now.
+    Meet,
 }
 
 struct Site(Bounds);
@@ -124,12 +129,16 @@ impl Site {
         }
         let may_lead = !world.steady && world.tick >= world.led_until;
         let may_lead = may_lead && world.term < u64::from(bounds.leaders);
+        let may_lead = may_lead && world.restored.is_none();
         if may_lead && self.calm(world) {
             return vec![Step::Lead];
         }
         let mut steps = vec![Step::Tick];
         if may_lead {
             steps.push(Step::Lead);
+        }
+        if world.is_split() {
+            steps.push(Step::Meet);
         }
         for message in &world.late {
             let up = matches!(**message, Message::Up(_));
@@ -170,6 +179,11 @@ impl Site {
         if spent.group_changes < bounds.group_changes {
             steps.push(Step::ChangeGroup);
         }
+        if spent.restores < bounds.restores {
+            steps.push(Step::Restore { apart: None });
+            let apart = (0..bounds.members).map(|node| Step::Restore { apart: Some(node) });
+            steps.extend(apart);
+        }
         if spent.depositions < bounds.depositions && world.steady {
             steps.push(Step::Depose { dies: true });
             steps.push(Step::Depose { dies: false });
@@ -187,7 +201,13 @@ impl Site {
             Step::Depose { .. } => Some(&mut spent.depositions),
             Step::GiveBack(_) => Some(&mut spent.give_backs),
             Step::ChangeGroup => Some(&mut spent.group_changes),
-            Step::Deliver | Step::Arrive(..) | Step::Wake | Step::Tick | Step::Lead => None,
+            Step::Restore { .. } => Some(&mut spent.restores),
+            Step::Deliver
+            | Step::Arrive(..)
+            | Step::Wake
+            | Step::Tick
+            | Step::Lead
+            | Step::Meet => None,
         };
         if let Some(kind) = kind {
             *kind += 1;
@@ -220,6 +240,7 @@ impl Site {
                 if self.calm(world) {
                     world.late.clear();
                     world.nodes.iter_mut().for_each(|node| node.cut = false);
+                    world.end_outdated();
                 }
             }
             Step::Crash { node, forgets } => world.crash(node, forgets, bounds),
@@ -227,6 +248,8 @@ impl Site {
             Step::ChangeGroup => world.change_group(bounds),
             Step::Depose { dies } => world.depose(dies),
             Step::Lead => world.lead(bounds),
+            Step::Restore { apart } => world.restore(apart, bounds),
+            Step::Meet => world.meet(),
         }
     }
 

@@ -82,3 +82,24 @@ fn a_pair_is_safe_and_live_whatever_three_things_go_wrong() {
     };
     holds_within("a pair", if large() { larger } else { bounds });
 }
+
+#[test]
+fn a_pair_is_safe_and_live_when_it_is_restored_beside_its_leader_and_two_more_things_go_wrong() {
+    let bounds = Bounds {
+        calm: 9,
+        faults: 3,
+        late: 2,
+        depositions: 0,
+        group_changes: 0,
+        restores: 1,
+        ..TWO_OF_ANY
+    };
+    let larger = Bounds {
+        ticks: 18,
+        faults: 4,
+        depositions: 1,
+        group_changes: 1,
+        ..bounds
+    };
+    holds_within("restored", if large() { larger } else { bounds });
+}

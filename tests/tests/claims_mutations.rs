@@ -44,6 +44,7 @@ fn simulated(rule: Rule) -> bool {
             | Rule::FreshAnswersOnly
             | Rule::GiveBackDropsEarlier
             | Rule::RestoredGathersAll
+            | Rule::ClosedSaidByAll
             | Rule::ActAfterExpiry
             | Rule::LeaderStopsInTime
             | Rule::LeaderCountsFromSend
@@ -72,6 +73,14 @@ fn modelled(rule: Rule) -> Option<Bounds> {
         group_changes: 0,
         ..PAIR
     };
+    let restored = Bounds {
+        ticks: 15,
+        calm: 9,
+        give_backs: 0,
+        group_changes: 0,
+        restores: 1,
+        ..PAIR
+    };
     let bounds = match rule {
         Rule::GrantorAddsMargin
         | Rule::FreshAnswersOnly
@@ -80,6 +89,11 @@ fn modelled(rule: Rule) -> Option<Bounds> {
         | Rule::PromisedRefusesGrants => PAIR,
         Rule::GiveBackDropsEarlier => Bounds { faults: 3, ..PAIR },
         Rule::PromisesOfAll => trio,
+        Rule::RestoredGathersAll | Rule::ClosedSaidByAll => restored,
+        Rule::LastRunsFenceAwaited => Bounds {
+            faults: 3,
+            ..restored
+        },
         Rule::HolderCountsFromSend
         | Rule::LeaderStopsInTime
         | Rule::PromisePersistedFirst

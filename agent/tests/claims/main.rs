@@ -55,6 +55,40 @@ fn beside_what_served_before_an_address_is_open_at_once_and_held_in_the_end() {
 }
 
 #[test]
+fn a_restored_coordinator_grants_at_once_what_no_fence_is_open_for() {
+    let (mut site, holder) = Site::held(&["a", "b"]);
+    site.stop_coordinator();
+    // Nobody promises it anything.
+    site.nodes.get_mut(&holder).expect("a node").cut = true;
+    site.until("its lease runs out", seconds(1), |site| {
+        site.holder().is_none().then_some(())
+    });
+    site.restore();
+    site.run(seconds(5));
+    assert_eq!(site.holder(), None, "one is awaited");
+    site.nodes.get_mut(&holder).expect("a node").cut = false;
+    site.until("somebody holds again", seconds(1), Site::holder);
+}
+
+#[test]
+fn a_restored_coordinator_waits_while_something_else_keeps_a_fence_open() {
+    let mut site = Site::beside("a");
+    let a = node("a");
+    let part = |wanted: Part| {
+        let a = node("a");
+        move |site: &Site| (site.part(&a) == Some(wanted)).then_some(())
+    };
+    site.until("it holds", seconds(40), part(Part::Holding));
+    site.nodes.get_mut(&a).expect("a node").world.open.clear();
+    site.until("the loss is noticed", seconds(1), part(Part::Standby));
+    site.restore();
+    site.run(seconds(20));
+    assert_eq!(site.part(&a), Some(Part::Standby));
+    assert_eq!(site.holder(), Some(a));
+    site.until("it holds again", seconds(20), part(Part::Holding));
+}
+
+#[test]
 fn another_takes_over_from_a_holder_that_died_within_its_lease() {
     let (mut site, holder) = Site::held(&["a", "b"]);
     site.kill(&holder);

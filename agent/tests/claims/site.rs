@@ -53,6 +53,7 @@ pub struct Site {
     record: Record,
     ttl: Duration,
     beside: bool,
+    incarnation: u64,
     terms: u64,
     wire: Vec<(SocketAddr, Vec<u8>)>,
 }
@@ -104,6 +105,7 @@ impl Site {
             record: Record::new(group, TTL),
             ttl: TTL,
             beside,
+            incarnation: 1,
             terms: 0,
             wire: Vec::new(),
         };
@@ -125,7 +127,7 @@ impl Site {
     pub fn start_coordinator(&mut self) {
         self.terms += 1;
         let epoch = Epoch {
-            incarnation: 1,
+            incarnation: self.incarnation,
             term: self.terms,
         };
         let spec = grantor::Spec::new(Timing::new(self.ttl));
@@ -146,8 +148,15 @@ impl Site {
             .map(|n| (n.clone(), self.session_key(n)))
             .collect();
         for (name, key) in keys {
-            self.order(name.as_str(), Order::SessionKey(key, 1));
+            self.order(name.as_str(), Order::SessionKey(key, self.incarnation));
         }
+    }
+
+    /// The coordinator is restored from a backup of now.
+    pub fn restore(&mut self) {
+        self.incarnation += 1;
+        self.record = self.record.clone().restored(GroupVersion(1000));
+        self.start_coordinator();
     }
 
     pub fn stop_coordinator(&mut self) {
@@ -166,7 +175,7 @@ impl Site {
         machine.holder = Some(Holder::new(node(name), machine.runs, BootId(1), metrics));
         for order in [
             Order::PeerKeys(keys),
-            Order::SessionKey(session, 1),
+            Order::SessionKey(session, self.incarnation),
             Order::Fence(None),
             Order::Brief(Arc::new(brief)),
         ] {

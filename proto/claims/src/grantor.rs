@@ -146,7 +146,8 @@ pub struct Grantor {
     eviction: Option<Eviction>,
     /// How many asks for consent were numbered: an eviction begun anew does not begin again at 1.
     consents_asked: u64,
-    roll: Roll,
+    /// What members told since the restore, if this leadership gathers them, or did.
+    roll: Option<Roll>,
 }
 
 impl Grantor {
@@ -206,7 +207,7 @@ impl Grantor {
             acknowledged: None,
             eviction: None,
             consents_asked: 0,
-            roll: Roll::default(),
+            roll: gathers.then(Roll::default),
         }
     }
 
@@ -276,6 +277,9 @@ impl Grantor {
             Want::Acquire | Want::Renew(_) | Want::Nothing(_) if self.gathers() => {
                 Ruling::Refused(Refusal::Gathering)
             }
+            Want::Acquire | Want::Nothing(_) if self.may_be_open(&request.from) => {
+                Ruling::Refused(Refusal::Gathering)
+            }
             Want::Acquire => self.acquire(&request.from, now, out),
             Want::Renew(shown) => self.renew(&request.from, *shown, now, out),
             Want::GiveBack(grant) => self.take_back(&request.from, *grant, now, out),
@@ -300,6 +304,7 @@ impl Grantor {
         }
         self.expire(now, out);
         self.settle_gathering();
+        self.settle_closed(now, out);
         self.settle_ttl(now);
         self.settle_change(now);
         self.settle_eviction(now, out);

@@ -70,6 +70,8 @@ pub struct Member {
     next_request: Moment,
     answered: Option<Moment>,
     stopping: bool,
+    /// Until when a lease of the last run may be live in the kernel.
+    last_run_until: Moment,
 }
 
 impl Member {
@@ -97,6 +99,7 @@ impl Member {
             next_request: now,
             answered: None,
             stopping: false,
+            last_run_until: all_clear,
         };
         member.carry_on(now, out);
         member
@@ -208,7 +211,7 @@ impl Member {
             Ruling::Freed(_) => self.returned(now),
             Ruling::Refused(why) => {
                 if why == Refusal::Gathering {
-                    self.tell_known(answer.epoch, out);
+                    self.tell_known(answer.epoch, now, out);
                 }
                 self.calm(sent, now);
                 self.returned(now);
@@ -253,7 +256,7 @@ impl Member {
     }
 
     /// A restored coordinator gathers the members: this one is there once its disk says so.
-    fn tell_known(&self, epoch: Epoch, out: &mut Vec<Action>) {
+    fn tell_known(&self, epoch: Epoch, now: Moment, out: &mut Vec<Action>) {
         let seen = if self.rules.keeps(Rule::KnownPersistedFirst) {
             self.disk.seen
         } else {
@@ -264,9 +267,16 @@ impl Member {
                 from: self.me.clone(),
                 seen,
                 group: self.disk.group.clone(),
+                closed: self.is_closed(now),
             };
             out.push(Action::Tell(ToCoordinator::Knows(knows)));
         }
+    }
+
+    /// Whether its fence is closed, also to what its last run was granted.
+    fn is_closed(&self, now: Moment) -> bool {
+        let since = now >= self.last_run_until || !self.rules.keeps(Rule::LastRunsFenceAwaited);
+        since && self.holds().is_none()
     }
 
     fn learn(&mut self, group: Group, out: &mut Vec<Action>) {

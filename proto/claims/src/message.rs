@@ -42,6 +42,10 @@ pub struct Knows {
     pub seen: Epoch,
     /// The newest group that is on its disk.
     pub group: Option<Group>,
+    /// Whether its fence is closed: nothing opens it any more but a grant of this epoch or a later
+    /// one. A release that does not say so is not believed to be.
+    #[serde(default)]
+    pub closed: bool,
 }
 
 /// A member's request; also its sign of life, and its acknowledgement of the group's version.

@@ -44,7 +44,8 @@ pub enum Refusal {
     NotYourGrant(GrantId),
     /// The node was evicted and has not been readmitted.
     Evicted,
-    /// The site was restored, and a member may still follow a coordinator of before.
+    /// The site was restored, and a member may still follow a coordinator of before; or this one
+    /// did not say yet that its fence is closed.
     Gathering,
 }
 
@@ -202,7 +203,9 @@ impl fmt::Display for Refusal {
             Self::Ineligible(why) => why.fmt(f),
             Self::NotYourGrant(grant) => write!(f, "the grant in force is {grant}"),
             Self::Evicted => f.write_str("was evicted"),
-            Self::Gathering => f.write_str("a member may follow a coordinator of before"),
+            Self::Gathering => {
+                f.write_str("a member may follow, or hold by, a coordinator of before")
+            }
         }
     }
 }

@@ -34,6 +34,12 @@ pub enum Rule {
     RestoredGathersAll,
     /// A member says that it believes no coordinator of before once that is on its disk.
     KnownPersistedFirst,
+    /// A restored site waits for the leases of before to run out, unless every member said that its
+    /// fence is closed.
+    ClosedSaidByAll,
+    /// A member that restarted says that its fence is closed only once no lease of its last run can
+    /// be live in the kernel.
+    LastRunsFenceAwaited,
     /// A lease shown to a new leader is extended, but proves nothing until its holder uses the
     /// extension: no new grant is made on its strength, not even to the same node.
     AdoptionIsNoProof,
@@ -91,7 +97,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::HolderCountsFromSend,
         Self::GrantorAddsMargin,
         Self::FreshAnswersOnly,
@@ -103,6 +109,8 @@ impl Rule {
         Self::TtlPersistedFirst,
         Self::RestoredGathersAll,
         Self::KnownPersistedFirst,
+        Self::ClosedSaidByAll,
+        Self::LastRunsFenceAwaited,
         Self::AdoptionIsNoProof,
         Self::ActAfterExpiry,
         Self::LeaderStopsInTime,

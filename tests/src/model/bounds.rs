@@ -1,4 +1,4 @@
-//! How much of the modelled world is explored.
+//! How much of the modelled world is explored: what may go wrong, and what has.
 
 use hamesh_claims::Rules;
 
@@ -33,6 +33,8 @@ pub struct Bounds {
     pub give_backs: u8,
     /// Changes of the group, from two members to three.
     pub group_changes: u8,
+    /// Restores of the site from a backup of its beginning, beside the leader of then.
+    pub restores: u8,
     /// Whether somebody must hold at the end.
     pub held_at_last: bool,
 }
@@ -54,6 +56,30 @@ impl Bounds {
         leaders: 1,
         give_backs: 0,
         group_changes: 0,
+        restores: 0,
         held_at_last: true,
     };
+}
+
+/// How much has gone wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Spent {
+    /// Faults of all kinds.
+    pub faults: u8,
+    /// Messages that were not delivered in time.
+    pub late: u8,
+    /// Agents that were stopped.
+    pub pauses: u8,
+    /// Nodes that were cut off from the coordinators.
+    pub cuts: u8,
+    /// Agents that died.
+    pub crashes: u8,
+    /// Leaders that died or were stopped.
+    pub depositions: u8,
+    /// Times that the holder was asked to give back.
+    pub give_backs: u8,
+    /// Changes of the group.
+    pub group_changes: u8,
+    /// Restores from a backup.
+    pub restores: u8,
 }

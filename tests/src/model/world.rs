@@ -13,12 +13,13 @@ use hamesh_claims::group::{Group, Record};
 use hamesh_claims::ids::{BootId, Epoch, GroupVersion, NodeName, Session};
 use hamesh_claims::lease::Timing;
 use hamesh_claims::member::{Action, Durable, Event, RunMemory, Start};
-use hamesh_claims::message::{Health, Hint, HintKind, ToCoordinator, ToMember};
+use hamesh_claims::message::{Health, Hint, HintKind, ToMember};
 use hamesh_claims::reason::MoveReason;
 use hamesh_claims::{Grantor, Member, Moment};
 
-use super::bounds::Bounds;
-use super::message::Message;
+use super::bounds::{Bounds, Spent};
+use super::message::{Message, sender};
+use super::restore::Restored;
 
 /// Nanoseconds in a tick.
 const TICK: u64 = 50_000_000;
@@ -55,27 +56,6 @@ pub struct Node {
     queue: Vec<Arc<Message>>,
 }
 
-/// How much has gone wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Spent {
-    /// Faults of all kinds.
-    pub faults: u8,
-    /// Messages that were not delivered in time.
-    pub late: u8,
-    /// Agents that were stopped.
-    pub pauses: u8,
-    /// Nodes that were cut off from the coordinators.
-    pub cuts: u8,
-    /// Agents that died.
-    pub crashes: u8,
-    /// Leaders that died or were stopped.
-    pub depositions: u8,
-    /// Times that the holder was asked to give back.
-    pub give_backs: u8,
-    /// Changes of the group.
-    pub group_changes: u8,
-}
-
 /// One state of the world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
@@ -92,6 +72,8 @@ pub struct World {
     /// The grantors of both coordinators: one that led before may not know that it leads no more.
     pub grantors: [Option<Arc<Grantor>>; 2],
     record: Arc<Record>,
+    /// Set once a coordinator was restored from a backup beside the leader.
+    pub restored: Option<Restored>,
     /// The leadership's number.
     pub term: u64,
     /// Until which tick the leadership lasts.
@@ -142,6 +124,7 @@ impl World {
             nodes: (0..NODES).map(node).collect(),
             grantors: [None, None],
             record: Arc::new(record),
+            restored: None,
             term: 0,
             led_until: 0,
             steady: false,
@@ -152,7 +135,7 @@ impl World {
         world
     }
 
-    const fn now(&self) -> u64 {
+    pub(super) const fn now(&self) -> u64 {
         self.tick * TICK
     }
 
@@ -204,11 +187,11 @@ impl World {
     /// A message arrives; one for the coordinators at `to`, or at both.
     pub fn deliver(&mut self, message: &Message, to: Option<usize>, bounds: &Bounds) {
         match message {
-            Message::Up(ToCoordinator::Request(it)) if self.nodes[index(&it.from)].cut => {}
+            Message::Up(it) if self.nodes[index(sender(it))].cut => {}
             Message::Down(n, _) if self.nodes[*n].cut => {}
             Message::Up(it) => {
                 for who in 0..self.grantors.len() {
-                    if to.is_none_or(|to| to == who) {
+                    if to.is_none_or(|to| to == who) && self.hears(it, who) {
                         self.grantor(who, grantor::Event::FromMember(it.clone()), bounds);
                     }
                 }
@@ -246,7 +229,7 @@ impl World {
     }
 
     /// The coordinator that leads, or led last.
-    const fn who(&self) -> usize {
+    pub(super) const fn who(&self) -> usize {
         (self.term % 2) as usize
     }
 
@@ -269,8 +252,14 @@ impl World {
     /// The holder is asked to give the claim back.
     pub fn give_back(&mut self, n: usize, bounds: &Bounds) {
         if let Some((grant, _)) = self.nodes[n].member.holds() {
+            let restored = grant.epoch.incarnation > 1;
+            let term = if restored {
+                grant.epoch.term
+            } else {
+                self.term
+            };
             let epoch = Epoch {
-                term: self.term,
+                term,
                 ..grant.epoch
             };
             let what = HintKind::GiveBack(grant, MoveReason::Drained);
@@ -344,9 +333,14 @@ impl World {
     fn carry_out(&mut self, who: usize, actions: Vec<grantor::Action>, bounds: &Bounds) {
         for action in actions {
             match action {
+                grantor::Action::Tell(to, _) if self.is_apart(who, &to) => {}
                 grantor::Action::Tell(to, message) => {
                     let message = Message::Down(index(&to), message);
                     self.inbox.push_back(Arc::new(message));
+                }
+                grantor::Action::Persist(record) if self.is_restored(who) => {
+                    self.write_restored(&record);
+                    self.grantor(who, grantor::Event::Persisted(record), bounds);
                 }
                 grantor::Action::Persist(record) if who == self.who() => {
                     self.record = Arc::new(record.clone());
@@ -365,15 +359,15 @@ fn name(node: usize) -> NodeName {
     NodeName::new(["a", "b", "c"][node])
 }
 
-fn index(name: &NodeName) -> usize {
+pub(super) fn index(name: &NodeName) -> usize {
     usize::from(name.as_ref().as_bytes()[0] - b'a')
 }
 
-fn group(members: usize) -> Group {
+pub(super) fn group(members: usize) -> Group {
     Group::exclusive(GroupVersion(1), (0..members).map(name).collect())
 }
 
-fn timing() -> Timing {
+pub(super) fn timing() -> Timing {
     let ttl = Duration::from_nanos(2 * TICK);
     Timing {
         ttl,

@@ -83,6 +83,8 @@ struct Run {
     bound_peers: BTreeMap<usize, Moment>,
     /// The candidates to whom a coordinator of before the restore may grant.
     elsewhere: BTreeSet<NodeName>,
+    /// Until when a node that left those may hold by the last lease or promise of then.
+    before: BTreeMap<NodeName, Moment>,
 }
 
 impl Run {
@@ -122,6 +124,7 @@ impl Run {
             consents: Vec::new(),
             bound_peers: BTreeMap::new(),
             elsewhere,
+            before: BTreeMap::new(),
         }
     }
 
@@ -155,15 +158,7 @@ impl Run {
                 }
                 self.ask(*node, Want::Acquire, None)
             }
-            Input::Tell(node) => {
-                self.elsewhere.remove(&self.name(*node));
-                let knows = Knows {
-                    from: self.name(*node),
-                    seen: epoch(self.term),
-                    group: Some(self.store.group.clone()),
-                };
-                self.handle(Event::FromMember(ToCoordinator::Knows(knows)))
-            }
+            Input::Tell { node, closed } => self.tell(self.name(*node), *closed),
             Input::HigherEpoch(node) => {
                 self.succeeded = true;
                 let higher = Epoch {
@@ -202,6 +197,23 @@ impl Run {
                 self.evicting(input)
             }
         }
+    }
+
+    fn tell(&mut self, from: NodeName, closed: bool) -> Result<()> {
+        if self.elsewhere.remove(&from) {
+            let until = bound(at(self.now), ms(LONGEST_PROMISE));
+            self.before.insert(from.clone(), until);
+        }
+        if closed {
+            self.before.remove(&from);
+        }
+        let knows = Knows {
+            from,
+            seen: epoch(self.term),
+            group: Some(self.store.group.clone()),
+            closed,
+        };
+        self.handle(Event::FromMember(ToCoordinator::Knows(knows)))
     }
 
     /// Lets time pass, in which the leader renews its leadership unless it stalls.
@@ -329,6 +341,11 @@ impl Run {
             .flat_map(|(_, theirs)| theirs)
             .find(|it| it.bound > now);
         ensure!(live.is_none(), "grants {grant} under the lease of another");
+        let before = |(node, until): (&NodeName, &Moment)| *node != asked.from && *until > now;
+        ensure!(
+            !self.before.iter().any(before),
+            "grants {grant} under a lease of before the restore"
+        );
         let newer = |it: &Entitled| it.grant <= grant;
         ensure!(
             self.entitled.values().flatten().all(newer),

@@ -83,6 +83,8 @@ struct Run {
     leased: Option<Moment>,
     promised: BTreeMap<usize, Moment>,
     fence: Option<Moment>,
+    /// Until when what an earlier run opened is open in the kernel.
+    left_open: Option<Moment>,
     words: Vec<Word>,
     consents: Vec<Moment>,
 }
@@ -121,6 +123,7 @@ impl Run {
             leased: None,
             promised: BTreeMap::new(),
             fence: None,
+            left_open: None,
             words: Vec::new(),
             consents: Vec::new(),
         };
@@ -167,7 +170,7 @@ impl Run {
                 // The new boot's clock is so far ahead that nothing remembered seems to bind.
                 self.ahead += 10_000_000;
                 self.boot += 1;
-                (self.leased, self.fence) = (None, None);
+                (self.leased, self.fence, self.left_open) = (None, None, None);
                 self.promised.clear();
                 return self.restart(true);
             }
@@ -310,7 +313,7 @@ impl Run {
         let (boot, memory) = (BootId(self.boot), self.memory.clone());
         let started = start(self.runs, boot, self.disk.clone(), memory);
         let mut out = Vec::new();
-        self.fence = None;
+        self.left_open = self.left_open.max(self.fence.take());
         self.member = Member::start_with(self.rules, started, self.local(), &mut out);
         self.carry_out(&Event::Tick, out)?;
         self.handle(Event::Tick)

@@ -155,6 +155,10 @@ pub const ALL: &[Scenario] = &[
         leaders::restored_beside,
     ),
     on_whole(
+        "a restored coordinator grants at once what nobody holds any more",
+        leaders::restored_unheld,
+    ),
+    on_whole(
         "a site without coordinators is rebuilt from its agents",
         leaders::from_agents,
     ),

@@ -135,8 +135,8 @@ impl Duty {
         if !self.settle_debts(world, out) {
             return;
         }
-        if let ToCoordinator::Request(request) = &mut message {
-            match &request.want {
+        match &mut message {
+            ToCoordinator::Request(request) => match &request.want {
                 Want::Acquire if self.why_unable().is_some() => {
                     request.want = Want::Nothing(Declines::Unable);
                 }
@@ -147,7 +147,10 @@ impl Duty {
                     self.timed.push_back((request.id, world.now()));
                 }
                 Want::Acquire | Want::GiveBack(_) | Want::Nothing(_) => {}
-            }
+            },
+            // The member knows only of what it opened itself.
+            ToCoordinator::Knows(knows) => knows.closed &= !self.is_open(world.now()),
+            ToCoordinator::Consent(_) => {}
         }
         out.tell_coordinators(&self.id, message);
     }

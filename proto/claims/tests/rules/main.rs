@@ -36,6 +36,8 @@ fn case(rule: Rule) -> Case {
         Rule::LongestTtlPersisted => leases::a_new_leader_forgets_that_leases_were_longer,
         Rule::RestoredGathersAll => restores::a_restored_leader_grants_beside_one_of_before,
         Rule::KnownPersistedFirst => restores::a_member_says_what_it_may_forget,
+        Rule::ClosedSaidByAll => restores::a_gathered_holder_is_taken_for_none,
+        Rule::LastRunsFenceAwaited => restores::a_restarted_holder_says_that_it_is_closed,
         Rule::TtlPersistedFirst => leases::a_longer_lease_is_granted_before_the_store_knows,
         Rule::AdoptionIsNoProof => leases::a_dead_lease_shown_late_earns_a_new_grant,
         Rule::ActAfterExpiry => leases::a_silent_holder_is_succeeded,

@@ -37,6 +37,25 @@ pub fn a_member_says_what_it_may_forget(rules: Rules) -> bool {
     knows(&out).is_some()
 }
 
+/// `a` has left the coordinators of before, and holds by its lease of then.
+pub fn a_gathered_holder_is_taken_for_none(rules: Rules) -> bool {
+    let mut duo = Duo::held_by_a(rules);
+    duo.restored(at(1000));
+    tells(&mut duo, "b", true, at(1100));
+    tells(&mut duo, "a", false, at(1100));
+    duo.grantor_tick(at(1101));
+    let taken = b_taught_acquires(&mut duo, at(1110)).is_some();
+    taken && duo.a.holds().is_some()
+}
+
+/// `a` starts anew under a lease that its last run has left in the kernel.
+pub fn a_restarted_holder_says_that_it_is_closed(rules: Rules) -> bool {
+    let mut duo = Duo::held_by_a(rules);
+    duo.restored(at(1000));
+    duo.restart_a(at(1050));
+    a_knows(&mut duo, at(1060)).closed
+}
+
 /// The coordinator of before extends the lease of `a`.
 fn renewed_by(before: &mut Grantor, duo: &mut Duo, now: Moment) {
     for action in duo.tick_a(now) {
@@ -60,15 +79,47 @@ fn knows(out: &[Action]) -> Option<Knows> {
     })
 }
 
-fn refused_since_it_gathers(answer: &ToMember) -> bool {
+fn refused_as_gathered(answer: &ToMember) -> bool {
     matches!(
         answer,
         ToMember::Answer(Answer {
             ruling: Ruling::Refused(Refusal::Gathering),
-            group: None,
             ..
         })
     )
+}
+
+/// As by a leader that gathers: no group is taught meanwhile.
+fn refused_since_it_gathers(answer: &ToMember) -> bool {
+    let taught = |it: &ToMember| matches!(it, ToMember::Answer(it) if it.group.is_some());
+    refused_as_gathered(answer) && !taught(answer)
+}
+
+/// `a` asks, hears that it is gathered, writes it down, and says so when it hears it again.
+fn a_knows(duo: &mut Duo, now: Moment) -> Knows {
+    let written = Durable {
+        group: Some(duo.record().group),
+        seen: RESTORED_EPOCH,
+    };
+    a_hears_that_it_is_gathered(duo, now);
+    duo.a_event(Event::Stored(written), now);
+    let out = a_hears_that_it_is_gathered(duo, now);
+    knows(&out).expect("it is on the disk of a")
+}
+
+fn a_hears_that_it_is_gathered(duo: &mut Duo, now: Moment) -> Vec<Action> {
+    let wanted = duo.a_wants(now);
+    let (answer, _) = duo.grantor_hears(wanted, now).remove(0);
+    assert!(refused_as_gathered(&answer), "{answer:?}");
+    duo.a_hears(answer, now)
+}
+
+/// The restored leader hears that `name` left the coordinators of before, and holds or does not.
+fn tells(duo: &mut Duo, name: &str, closed: bool, now: Moment) {
+    let ToCoordinator::Knows(knows) = told(duo, name, &["a", "b"]) else {
+        unreachable!()
+    };
+    duo.grantor_hears(ToCoordinator::Knows(Knows { closed, ..knows }), now);
 }
 
 /// What `name` tells the restored leader: that it left the coordinators of before.
@@ -79,6 +130,7 @@ fn told(duo: &Duo, name: &str, candidates: &[&str]) -> ToCoordinator {
         from: NodeName::new(name),
         seen: RESTORED_EPOCH,
         group: Some(group),
+        closed: false,
     })
 }
 
@@ -181,4 +233,75 @@ fn a_word_of_before_the_restore_counts_for_nothing() {
     }
     duo.grantor_tick(at(2000));
     assert!(duo.record().gathering.is_some());
+}
+
+#[test]
+fn a_claim_that_all_say_is_held_by_none_is_granted_as_soon_as_they_are_there() {
+    let mut duo = Duo::new(Rules::all());
+    duo.restored(at(1000));
+    for name in ["a", "b"] {
+        tells(&mut duo, name, true, at(2000));
+    }
+    assert_eq!(duo.b_acquires(at(2001)), None, "not persisted yet");
+    duo.grantor_tick(at(2002));
+    b_taught_acquires(&mut duo, at(2003)).expect("b is granted");
+    // A later leader has a lease to wait for, not a promise.
+    assert_eq!(duo.record().longest_ttl, ms(350));
+}
+
+#[test]
+fn a_holder_that_lapses_while_its_lease_is_waited_for_ends_the_wait() {
+    let mut duo = Duo::held_by_a(Rules::all());
+    duo.restored(at(1000));
+    tells(&mut duo, "b", true, at(1100));
+    tells(&mut duo, "a", false, at(1100));
+    duo.grantor_tick(at(1101));
+    let renewal = duo.a_renews(at(1340));
+    duo.grantor_hears(renewal, at(1341));
+    // The answer is lost, and the lease of `a` runs out.
+    duo.tick_a(at(1350));
+    assert_eq!(b_taught_acquires(&mut duo, at(1400)), None);
+    tells(&mut duo, "a", true, at(1401));
+    b_taught_acquires(&mut duo, at(1402)).expect("b is granted");
+}
+
+#[test]
+fn a_member_is_asked_again_until_it_says_that_its_fence_is_closed() {
+    let mut duo = Duo::new(Rules::all());
+    duo.restored(at(1000));
+    tells(&mut duo, "b", true, at(1100));
+    assert!(!a_knows(&mut duo, at(1100)).closed, "its last run may hold");
+    tells(&mut duo, "a", false, at(1100));
+    duo.grantor_tick(at(1101));
+    let out = a_hears_that_it_is_gathered(&mut duo, at(30_900));
+    assert!(knows(&out).is_some_and(|it| !it.closed));
+    let out = a_hears_that_it_is_gathered(&mut duo, at(30_950));
+    assert!(knows(&out).is_some_and(|it| it.closed));
+}
+
+#[test]
+fn a_node_that_was_confirmed_off_has_not_said_that_its_fence_is_closed() {
+    let mut duo = Duo::new(Rules::all());
+    duo.restored(at(1000));
+    tells(&mut duo, "b", true, at(2000));
+    duo.confirm_fenced(&NodeName::new("a"), at(2001));
+    assert_eq!(b_taught_acquires(&mut duo, at(32_900)), None);
+    b_taught_acquires(&mut duo, at(32_930)).expect("b is granted");
+}
+
+#[test]
+fn a_leader_that_finds_all_gathered_counts_no_word_of_before() {
+    let mut duo = Duo::new(Rules::all());
+    duo.restored(at(1000));
+    for name in ["a", "b"] {
+        tells(&mut duo, name, true, at(2000));
+    }
+    duo.grantor_tick(at(2001));
+    let record = duo.record();
+    duo.new_leader(at(2002), record);
+    for name in ["a", "b"] {
+        tells(&mut duo, name, true, at(2003));
+    }
+    assert_eq!(b_taught_acquires(&mut duo, at(2300)), None);
+    b_taught_acquires(&mut duo, at(2400)).expect("b is granted");
 }

@@ -16,8 +16,9 @@ pub(super) enum Input {
     GiveBack { node: usize, back: usize },
     /// A node acknowledges the newest group.
     Acknowledge(usize),
-    /// A node tells that it left the coordinators of before the restore.
-    Tell(usize),
+    /// A node tells that it left the coordinators of before the restore, and whether it is closed.
+    /// Once it was, it is: anything else was said before.
+    Tell { node: usize, closed: bool },
     /// A node has met a higher epoch.
     HigherEpoch(usize),
     /// The leader loses its leadership; another one begins.
@@ -81,7 +82,7 @@ fn exclusive() -> impl Strategy<Value = Input> {
         4 => node().prop_map(Input::Renew),
         2 => (node(), 0_usize..3).prop_map(|(node, back)| Input::GiveBack { node, back }),
         3 => node().prop_map(Input::Acknowledge),
-        3 => node().prop_map(Input::Tell),
+        3 => (node(), any::<bool>()).prop_map(|(node, closed)| Input::Tell { node, closed }),
         1 => node().prop_map(Input::HigherEpoch),
         2 => Just(Input::Lead),
         1 => Just(Input::Stall),

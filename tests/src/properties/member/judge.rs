@@ -24,7 +24,7 @@ impl Run {
                     ensure!(self.fence.is_some(), "arms what is closed");
                     self.arm(until)?;
                 }
-                Action::Close(_) => self.fence = None,
+                Action::Close(_) => (self.fence, self.left_open) = (None, None),
                 Action::Tell(message) => self.told(message)?,
                 Action::TellPeer(to, message) => self.told_peer(event, &to, message)?,
                 Action::Remember(memory) => self.memory = Some(memory),
@@ -66,10 +66,17 @@ impl Run {
                 }
                 self.requests.push((self.runs, request.id, now));
             }
-            ToCoordinator::Knows(knows) => ensure!(
-                knows.seen <= self.disk.seen && knows.group == self.disk.group,
-                "says of itself what its disk does not"
-            ),
+            ToCoordinator::Knows(knows) => {
+                ensure!(
+                    knows.seen <= self.disk.seen && knows.group == self.disk.group,
+                    "says of itself what its disk does not"
+                );
+                let open = self.fence.max(self.left_open).is_some_and(|it| it > now);
+                ensure!(
+                    !(knows.closed && open),
+                    "says that it is closed, and is not"
+                );
+            }
             ToCoordinator::Consent(consent) => {
                 if let Ok(ttl) = consent.ruling {
                     let bound_by = self.words.iter().any(|word| word.until > at(self.now));

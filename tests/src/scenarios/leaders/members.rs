@@ -1,5 +1,7 @@
 //! Machines that become coordinators, are replaced, and cease to be.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
@@ -7,7 +9,7 @@ use super::{
     ALL, EDGE, NETWORK, WATCH, lead, lead_elsewhere, leader, parts, stays, unmoved, until_three,
 };
 use crate::scenarios::World;
-use crate::scenarios::asked::{asked, longest_silence};
+use crate::scenarios::asked::{Asking, at_most_one, by_one_throughout, longest_silence};
 use crate::scenarios::claims::settled;
 use crate::scenarios::identity::{address, enrol_anew, enrol_anew_at};
 use crate::scenarios::packages::APT;
@@ -16,6 +18,10 @@ use crate::site::{COORDINATOR, PATIENCE, Site};
 
 /// The one that is lost and replaced.
 const BLANK: &str = "control-3";
+/// For how long nobody may hold once a restored coordinator and those of before hear each other:
+/// a second until the network is whole, two until the agents have found who leads, and a write to a
+/// member's disk and one to the store, with room for a slow machine.
+const MOST_SILENT: Duration = Duration::from_secs(5);
 /// Puts down what a backup is encrypted with.
 const PASSPHRASE: &str = "echo a-long-enough-passphrase > /run/passphrase";
 
@@ -23,6 +29,7 @@ const PASSPHRASE: &str = "echo a-long-enough-passphrase > /run/passphrase";
 #[derive(Debug, Deserialize)]
 struct Awaits {
     claim: String,
+    holder: Option<String>,
     awaited: Vec<String>,
     gathering: bool,
 }
@@ -74,45 +81,88 @@ pub fn replaced(world: &World) -> Result<()> {
 /// nothing of them nor of the holder: it grants nothing. Together again those of before stop for
 /// good, as soon as one agent has shown them the proof, and all nodes follow the restored one.
 ///
-/// Never do two answer, and the address does not move while they are apart. Together again the
-/// holder may lose it for a while: its leases end with the coordinator of before, and the network
+/// Never do two answer. While they are apart the holder answers throughout. Together again it may
+/// lose the address for a while: its leases end with the coordinator of before, and the network
 /// takes up to a second until all who are asked to promise it can be reached.
 pub fn restored_beside(world: &World) -> Result<()> {
-    let site = &world.site;
-    let ((), questions) = asked(NETWORK, EDGE, || {
-        let (holder, standby) = settled(site)?;
-        lead(site, |node| node != BLANK)?;
-        let take = "coordctl backup /run/backup --passphrase-file /run/passphrase >/dev/null";
-        let backup = site.sh(
-            COORDINATOR,
-            &format!("{PASSPHRASE}; {take}; base64 /run/backup"),
-        )?;
-        // What the agents hold is later than the backup.
-        enrol_anew(site, "node-3")?;
-        make_blank(site, BLANK, "hamesh-agent hamesh-coordinator hamesh-cli")?;
-        let rest = site.others(&[BLANK, standby]).join(",");
-        site.lab
-            .must(["partition", &format!("{BLANK},{standby} | {rest}")])?;
-        let apart = restore(site, &backup)
-            .and_then(|()| until_awaited(site, holder))
-            .and_then(|()| stays(site, holder, WATCH));
+    answered_soon(&world.site, |site, _, _| {
         site.lab.must(["heal"])?;
-        apart?;
-        for node in &ALL[..2] {
-            until_forgotten(site, node)?;
-        }
-        ensure!(leader(site)? == BLANK, "another one leads");
-        site.until_whole()?;
-        for node in &ALL[..2] {
-            site.coordctl(&["coordinator", "add", node])?;
-            until_serves(site, node)?;
-        }
-        until_three(site)?;
-        site.until_whole()?;
-        settled(site).map(drop)
-    })?;
-    println!("    nobody answered for {:?}", longest_silence(&questions));
+        Ok(())
+    })
+}
+
+/// The same where the holder cannot ask the standby for its promise: it surely loses the address,
+/// and one of them is granted it as soon as both have told that they hold nothing.
+pub fn restored_unheld(world: &World) -> Result<()> {
+    answered_soon(&world.site, |site, holder, standby| {
+        let parted = format!("{holder} | {standby}");
+        site.lab.must(["partition", &parted])?;
+        let granted = until("the restored one has granted it", PATIENCE, || {
+            let edge = edge(site)?;
+            ensure!(!edge.gathering && edge.holder.is_some(), "{edge:?}");
+            Ok(())
+        });
+        site.lab.must(["heal"])?;
+        granted
+    })
+}
+
+fn answered_soon(site: &Site, meet: impl FnOnce(&Site, &str, &str) -> Result<()>) -> Result<()> {
+    let asking = Asking::start(NETWORK, None, EDGE);
+    let outcome = restore_beside(site, asking.origin, meet);
+    let questions = asking.end()?;
+    let met = outcome?;
+    at_most_one(&questions)?;
+    let (apart, together) = questions.split_at(questions.partition_point(|it| it.at < met));
+    by_one_throughout(apart)?;
+    let silence = longest_silence(together);
+    println!("    nobody answered for {silence:?}");
+    ensure!(silence < MOST_SILENT, "nobody answered for {silence:?}");
     Ok(())
+}
+
+/// Restores beside those of before, lets them `meet`, and adds them again as they have stopped;
+/// since `origin`, when they met.
+fn restore_beside(
+    site: &Site,
+    origin: Instant,
+    meet: impl FnOnce(&Site, &str, &str) -> Result<()>,
+) -> Result<Duration> {
+    let (holder, standby) = settled(site)?;
+    lead(site, |node| node != BLANK)?;
+    let take = "coordctl backup /run/backup --passphrase-file /run/passphrase >/dev/null";
+    let backup = site.sh(
+        COORDINATOR,
+        &format!("{PASSPHRASE}; {take}; base64 /run/backup"),
+    )?;
+    // What the agents hold is later than the backup.
+    enrol_anew(site, "node-3")?;
+    make_blank(site, BLANK, "hamesh-agent hamesh-coordinator hamesh-cli")?;
+    let rest = site.others(&[BLANK, standby]).join(",");
+    site.lab
+        .must(["partition", &format!("{BLANK},{standby} | {rest}")])?;
+    let apart = restore(site, &backup)
+        .and_then(|()| until_awaited(site, holder))
+        .and_then(|()| stays(site, holder, WATCH));
+    let met = origin.elapsed();
+    if apart.is_err() {
+        site.lab.must(["heal"])?;
+    }
+    apart?;
+    meet(site, holder, standby)?;
+    for node in &ALL[..2] {
+        until_forgotten(site, node)?;
+    }
+    ensure!(leader(site)? == BLANK, "another one leads");
+    site.until_whole()?;
+    for node in &ALL[..2] {
+        site.coordctl(&["coordinator", "add", node])?;
+        until_serves(site, node)?;
+    }
+    until_three(site)?;
+    site.until_whole()?;
+    settled(site)?;
+    Ok(met)
 }
 
 /// Restores the site on the blank machine, and lets that be a node of it.
@@ -133,13 +183,18 @@ fn restore(site: &Site, backup: &str) -> Result<()> {
 /// Waits until the restored coordinator has heard every candidate but this one.
 fn until_awaited(site: &Site, holder: &str) -> Result<()> {
     until("the restored one waits for the holder", PATIENCE, || {
-        let said = site.sh(BLANK, "coordctl claims --output json")?;
-        let claims: Vec<Awaits> = serde_json::from_str(&said)?;
-        let edge = claims.iter().find(|it| it.claim == "vip/edge");
-        let edge = edge.context("no such claim")?;
+        let edge = edge(site)?;
         ensure!(edge.gathering && edge.awaited == [holder], "{edge:?}");
         Ok(())
     })
+}
+
+/// What the restored coordinator says of the address.
+fn edge(site: &Site) -> Result<Awaits> {
+    let said = site.sh(BLANK, "coordctl claims --output json")?;
+    let claims: Vec<Awaits> = serde_json::from_str(&said)?;
+    let edge = claims.into_iter().find(|it| it.claim == "vip/edge");
+    edge.context("no such claim")
 }
 
 /// A node that is given the address of a coordinator that stands by enrols all the same.

@@ -28,7 +28,9 @@ pub use lost::{
     all_killed, cut_from_a_holder, cut_off, frozen, killed, powered_off, stopped, two_lost,
     with_a_holder,
 };
-pub use members::{added, enrolled_by_a_standby, removed, replaced, restored_beside};
+pub use members::{
+    added, enrolled_by_a_standby, removed, replaced, restored_beside, restored_unheld,
+};
 pub use recovered::from_agents;
 
 /// The first coordinator, and those that are added to it.
