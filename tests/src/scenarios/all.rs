@@ -1,11 +1,9 @@
 //! Which scenarios there are, in the order in which they are tried.
 
-use anyhow::Result;
-
+use super::ground::{on_another_site, on_pair, on_plain, on_served, on_whole};
 use super::{
-    Ground, Scenario, World, adopted, claims, coordinator, desired, disks, hostile, identity,
-    kernels, lab, leaders, membership, moves, observe, packages, pair, served, stock_kernel,
-    upgrade,
+    Scenario, adopted, claims, coordinator, database, desired, disks, hostile, identity, kernels,
+    lab, leaders, membership, moves, observe, packages, pair, served, stock_kernel, upgrade,
 };
 
 /// Every scenario, in order.
@@ -241,7 +239,7 @@ pub const ALL: &[Scenario] = &[
         served::changes::planned,
     ),
     on_served(
-        "no request is lost while proxies change and secrets rotate",
+        "no request and no transaction is lost while proxies change and secrets rotate",
         served::changes::unnoticed,
     ),
     on_served(
@@ -281,6 +279,19 @@ pub const ALL: &[Scenario] = &[
         "a server whose agent alone is silent goes on serving",
         served::silent::brought_back,
     ),
+    on_served(
+        "three blank machines become one database cluster",
+        database::formed,
+    ),
+    on_served(
+        "a database machine that was wiped is a member again",
+        database::wiped,
+    ),
+    on_served(
+        "every secret of the database changes while it serves",
+        database::rotated,
+    ),
+    on_served("the database outlives its leader", database::leader_lost),
     on_plain(
         "a site of keepalived and HAProxy is taken over while it serves",
         adopted::under_load::taken_over,
@@ -374,43 +385,3 @@ pub const ALL: &[Scenario] = &[
         stock_kernel::nothing_left,
     ),
 ];
-
-const fn on_whole(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
-    Scenario {
-        sentence,
-        play,
-        whole: true,
-        ground: Ground::Thirteen,
-    }
-}
-
-const fn on_served(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
-    Scenario {
-        ground: Ground::Served,
-        ..on_whole(sentence, play)
-    }
-}
-
-const fn on_pair(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
-    Scenario {
-        ground: Ground::Pair,
-        ..on_whole(sentence, play)
-    }
-}
-
-/// One that finds a site without hamesh.
-const fn on_plain(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
-    Scenario {
-        whole: false,
-        ground: Ground::Plain,
-        ..on_whole(sentence, play)
-    }
-}
-
-/// One that brings up the site that it needs, or takes it down.
-const fn on_another_site(sentence: &'static str, play: fn(&World) -> Result<()>) -> Scenario {
-    Scenario {
-        whole: false,
-        ..on_whole(sentence, play)
-    }
-}

@@ -18,6 +18,7 @@
 //! | [`lab`] | what the lab leaves behind |
 //! | [`pair`] | a small site: apt on the holder, copies of it, both families, layers |
 //! | [`served`] | the page through both proxies, what breaks it and what does not |
+//! | [`database`] | the cluster of PostgreSQL: it forms, is mended, changes, loses its leader |
 //! | [`adopted`] | a site that others built is taken over while it serves |
 //! | [`kernels`] | nodes with a kernel of their own |
 //! | [`stock_kernel`] | claims on Debian's stock kernel |
@@ -27,8 +28,10 @@ mod all;
 mod asked;
 pub mod claims;
 pub mod coordinator;
+pub mod database;
 pub mod desired;
 pub mod disks;
+mod ground;
 pub mod hostile;
 pub mod identity;
 mod interfaces;

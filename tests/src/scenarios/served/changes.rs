@@ -1,8 +1,11 @@
-//! Changes while the page is asked for without a pause.
+//! Changes while the page is asked for, and the databases are used, without a pause.
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use super::load::Load;
+use super::sql::{self, Both, Client};
 use super::{CONFIG, INNER, OUTER, applied, changed, role_of, until_as_wanted, until_served};
 use crate::scenarios::World;
 use crate::scenarios::identity::apply;
@@ -11,7 +14,11 @@ use crate::site::{COORDINATOR, PATIENCE, Site};
 
 /// How many changes in a row nobody may feel.
 const CHANGES: u32 = 10;
+/// For how many seconds everything is used meanwhile.
+const SPAN_S: u32 = 120;
 const PLAIN: &str = "certificate: site-ca";
+/// What the inner proxies are told of the page.
+const WEB: &str = "port: 30080";
 
 /// A change is shown as what it does on each node, and a dry run does nothing of it; applied, it
 /// reaches the nodes one after the other; a second time there is nothing to do.
@@ -48,31 +55,50 @@ pub fn planned(world: &World) -> Result<()> {
     applied(site, &document)
 }
 
-/// Configurations change again and again, secrets and keys are made anew, and no request is lost.
+/// Configurations of all proxies change again and again, secrets and keys are made anew, and
+/// neither a request nor a transaction is lost.
 pub fn unnoticed(world: &World) -> Result<()> {
     let site = &world.site;
+    let client = Client::of(world)?;
+    client.prepare()?;
+    let before = edge_keys(site)?;
+    let begun = Instant::now();
+    let (load, both) = (Load::start(world, SPAN_S)?, Both::start(&client, SPAN_S)?);
+    change_all(site)?;
+    let took = begun.elapsed();
+    let told = load.end()?;
+    println!("    {CHANGES} changes of each proxy and two rotations in {took:.0?}: {told}");
+    both.end_well()?;
+    client.clear()?;
+    ensure!(told.failed == 0 && told.served > 0, "{told}");
+    let span = Duration::from_secs(SPAN_S.into());
+    ensure!(
+        took < span,
+        "the last changes came when nobody asked any more"
+    );
+    ensure!(edge_keys(site)? != before, "the edge has the key of before");
+    Ok(())
+}
+
+fn edge_keys(site: &Site) -> Result<String> {
+    let files = "sha256sum /etc/hamesh/haproxy/edge.pem /etc/hamesh/haproxy/edge.pem.key";
+    site.sh(OUTER[0], files)
+}
+
+/// Each proxy again and again, and then its secrets.
+fn change_all(site: &Site) -> Result<()> {
     let document = site.coordctl(&["site"])?;
-    let serial = || -> Result<String> {
-        site.sh(
-            OUTER[0],
-            "sha256sum /etc/hamesh/haproxy/edge.pem /etc/hamesh/haproxy/edge.pem.key",
-        )
-    };
-    let before = serial()?;
-    let load = Load::start(world, 60)?;
+    ensure!(document.contains(WEB), "`{WEB}` is not in:\n{document}");
     for n in 1..=CHANGES {
         let other = format!("certificate: site-ca\n  hsts: {n}d");
-        applied(site, &document.replacen(PLAIN, &other, 1))?;
+        let inner = format!("{WEB}, check: /healthz?{n}");
+        let changed = document.replacen(PLAIN, &other, 1).replacen(WEB, &inner, 1);
+        applied(site, &changed)?;
     }
     applied(site, &document)?;
     site.coordctl(&["secret", "rotate", "proxy/statistics"])?;
     site.coordctl(&["secret", "rotate", "certificates"])?;
-    until_as_wanted(site, &[OUTER, INNER].concat())?;
-    let told = load.end()?;
-    println!("    {CHANGES} changes and two rotations: {told}");
-    ensure!(told.failed == 0 && told.served > 0, "{told}");
-    ensure!(serial()? != before, "the edge has the key of before");
-    Ok(())
+    until_as_wanted(site, &[&OUTER[..], &INNER, &sql::NODES].concat())
 }
 
 /// Keys are made anew, and the HAProxy that runs takes their certificates: none is reloaded.

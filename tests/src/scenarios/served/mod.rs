@@ -10,6 +10,7 @@
 //! | [`faults`] | each proxy lost in each way, under load |
 //! | [`silent`] | machines behind the inner proxies that are lost |
 //! | [`load`] | requests without a pause, and what became of them |
+//! | [`sql`] | statements and transactions through the inner proxies |
 
 pub mod changes;
 pub mod drift;
@@ -18,6 +19,7 @@ pub mod forged;
 pub mod load;
 pub mod page;
 pub mod silent;
+pub mod sql;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -57,7 +59,7 @@ fn role_of(site: &Site, node: &str) -> Result<RoleState> {
 }
 
 /// Waits until these nodes have what they are to have.
-fn until_as_wanted(site: &Site, nodes: &[&str]) -> Result<()> {
+pub(super) fn until_as_wanted(site: &Site, nodes: &[&str]) -> Result<()> {
     until("every role is as wanted", PATIENCE, || {
         for node in nodes {
             let state = role_of(site, node)?;

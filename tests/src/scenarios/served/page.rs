@@ -118,7 +118,7 @@ fn curl(world: &World, options: &[&str], port: u16) -> Result<String> {
 }
 
 /// The certificate of the site's CA, as operators have it.
-fn site_ca(world: &World) -> Result<String> {
+pub(super) fn site_ca(world: &World) -> Result<String> {
     let text = world
         .site
         .sh(COORDINATOR, "cat /root/.config/hamesh/context.json")?;
