@@ -322,10 +322,7 @@ fn patroni_accepts_every_configuration_and_refuses_a_broken_one() -> Result<()> 
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the crate is pure, but that nothing happens takes time to see"
-)]
+/// That nothing happens takes time to see.
 fn pause() {
     std::thread::sleep(std::time::Duration::from_secs(4));
 }

@@ -37,7 +37,7 @@ pub(super) fn resources(place: &Place<'_>, members: &Members) -> Vec<Resource> {
             ("begun", "begin"),
             Some("leave"),
         ),
-        file(SETTINGS, settings(&place.id.to_string(), &own)),
+        file(SETTINGS, settings(place.id.as_ref(), &own)),
         directory(
             "/etc/systemd/system/etcd.service.d",
             ("root", "root"),
