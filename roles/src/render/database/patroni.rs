@@ -169,6 +169,8 @@ postgresql:
   data_dir: {DATA}
   pgpass: /var/lib/postgresql/hamesh.pgpass
   custom_conf: {MEMORY}
+  # A new member does not wait for the leader's next checkpoint, minutes away.
+  basebackup: [{{checkpoint: fast}}]
   use_unix_socket: true
   use_unix_socket_repl: true
   authentication:

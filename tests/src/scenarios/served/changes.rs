@@ -18,7 +18,7 @@ const CHANGES: u32 = 10;
 const SPAN_S: u32 = 120;
 const PLAIN: &str = "certificate: site-ca";
 /// What the inner proxies are told of the page.
-const WEB: &str = "port: 30080";
+const WEB: &str = "check: /healthz";
 
 /// A change is shown as what it does on each node, and a dry run does nothing of it; applied, it
 /// reaches the nodes one after the other; a second time there is nothing to do.
@@ -91,7 +91,7 @@ fn change_all(site: &Site) -> Result<()> {
     ensure!(document.contains(WEB), "`{WEB}` is not in:\n{document}");
     for n in 1..=CHANGES {
         let other = format!("certificate: site-ca\n  hsts: {n}d");
-        let inner = format!("{WEB}, check: /healthz?{n}");
+        let inner = format!("{WEB}?{n}");
         let changed = document.replacen(PLAIN, &other, 1).replacen(WEB, &inner, 1);
         applied(site, &changed)?;
     }
