@@ -150,6 +150,7 @@ fn postgresql(place: &Place<'_>, servers: &[(&NodeId, SocketAddr)]) -> String {
         condition: "/primary".to_owned(),
         // A session with a leader of before would wait for a server that answers nobody.
         terms: " on-marked-down shutdown-sessions",
+        patience: ONE_LEADER,
     };
     let replicas = Postgresql {
         name: "replicas",
@@ -157,6 +158,7 @@ fn postgresql(place: &Place<'_>, servers: &[(&NodeId, SocketAddr)]) -> String {
         condition: format!("/replica?lag={MOST_LAG}"),
         // Who reads from a replica that fell behind may finish.
         terms: "",
+        patience: "",
     };
     leader.config(place, servers) + &replicas.config(place, servers)
 }
@@ -168,7 +170,17 @@ struct Postgresql {
     /// What Patroni's REST API answers with 200 on members to which sessions may go.
     condition: String,
     terms: &'static str,
+    /// What sessions wait for.
+    patience: &'static str,
 }
+
+/// HAProxy takes every server for one that is up until it was checked, and a writer that reaches a
+/// replica fails. By then each that answers was checked.
+const ONE_LEADER: &str = "    # After a reload all servers count as up until they were checked.
+    tcp-request inspect-delay 1s
+    tcp-request content accept if { nbsrv(leader) le 1 }
+    tcp-request content accept if WAIT_END
+";
 
 impl Postgresql {
     fn config(&self, place: &Place<'_>, servers: &[(&NodeId, SocketAddr)]) -> String {
@@ -177,12 +189,13 @@ impl Postgresql {
             port,
             condition,
             terms,
+            patience,
         } = self;
         let pem = haproxy::certificate_path("client");
         let mut config = format!(
             "
 frontend {name}-in from sessions
-{binds}    default_backend {name}
+{binds}{patience}    default_backend {name}
 
 backend {name} from sessions
     # After the leader of before is gone, sessions find the new one sooner.
