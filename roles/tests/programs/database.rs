@@ -240,9 +240,10 @@ fn etcd_that_was_not_told_how_to_begin_begins_nothing() -> Result<()> {
         .filter_map(|line| line.split_once('='))
         .collect();
     let mut etcd = stage.nodes[0].namespace.spawn("etcd", &[], &variables)?;
-    eventually("it ends", || match etcd.ended()? {
-        Some(status) => Ok(ensure!(!status.success(), "{status}")),
-        None => bail!("it still runs"),
+    eventually("it ends", || {
+        let status = etcd.ended()?.context("it still runs")?;
+        ensure!(!status.success(), "{status}");
+        Ok(())
     })?;
     // Nor is anything left of it that would be taken for data.
     ensure!(stage.nodes[0].program("begun").is_err());
