@@ -34,6 +34,9 @@ const NAME: &str = "nextcloud";
 const STATEMENT_S: &str = "30";
 /// Rows in the accounts that pgbench makes: one scale of them.
 const ACCOUNTS: &str = "100000";
+/// How many reads are begun each second. As many as it can, pgbench alone would keep this machine
+/// so busy that its nodes lapse: what is tried are reloads, not that.
+const READS_PER_S: &str = "200";
 /// Statements on connections of their own: enough to reach each replica.
 const LOOKS: usize = 4;
 
@@ -186,7 +189,7 @@ impl Both {
     pub fn start(client: &Client<'_>, seconds: u32) -> Result<Self> {
         Ok(Self {
             writes: Bench::start(client, LEADER, &["-C"], seconds)?,
-            reads: Bench::start(client, REPLICAS, &["-S"], seconds)?,
+            reads: Bench::start(client, REPLICAS, &["-S", "-R", READS_PER_S], seconds)?,
         })
     }
 
