@@ -15,7 +15,7 @@ use crate::site::{COORDINATOR, PATIENCE, Site};
 /// How many changes in a row nobody may feel.
 const CHANGES: u32 = 10;
 /// For how many seconds everything is used meanwhile.
-const SPAN_S: u32 = 120;
+const SPAN_S: u32 = 150;
 const PLAIN: &str = "certificate: site-ca";
 /// What the inner proxies are told of the page.
 const WEB: &str = "check: /healthz";
