@@ -1,6 +1,6 @@
 //! The end of `up` on a site with databases: a question to each way to them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -10,6 +10,7 @@ use hamesh_roles::{Role, Site};
 use crate::deploy::shell;
 use crate::lab::Lab;
 use crate::progress::Step;
+use crate::serve::address;
 use crate::tool::quote;
 use crate::topology::Node;
 
@@ -27,7 +28,7 @@ pub fn served(lab: &Lab, site: &Site, cluster: &DatabaseCluster) -> Result<()> {
     let Some((database, user)) = cluster.databases.first_key_value() else {
         return Ok(());
     };
-    let Some(address) = address(site) else {
+    let Some(address) = address(site, Role::InternalProxy) else {
         return Ok(());
     };
     let node = site.with_role(Role::Database).next();
@@ -84,10 +85,4 @@ fn until_answered(lab: &Lab, node: &Node, ask: &str) -> Result<String> {
             answered => return answered,
         }
     }
-}
-
-fn address(site: &Site) -> Option<IpAddr> {
-    let mut vips = site.vips.values();
-    let internal = vips.find(|vip| vip.role == Role::InternalProxy)?;
-    internal.addresses.first().copied()
 }

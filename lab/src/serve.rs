@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use hamesh_roles::Site;
 use hamesh_roles::site::{EdgeProxy, WebBackends};
+use hamesh_roles::{Role, Site};
 
 use crate::cli::Forward;
 use crate::databases;
@@ -92,7 +92,8 @@ fn nginx(web: &WebBackends) -> String {
 /// Brings the page to the loopback and waits until it is there.
 fn page(lab: &Lab, site: &Site, edge: &EdgeProxy) -> Result<String> {
     let step = Step::begin("Wait for the page", None);
-    let address = address(site).context("no virtual address is held by edge proxies")?;
+    let address =
+        address(site, Role::EdgeProxy).context("no virtual address is held by edge proxies")?;
     let target = SocketAddr::new(address, 443);
     let name = edge.names.first().context("the edge has no name")?;
     let port = forwarded(lab, target)?;
@@ -124,10 +125,11 @@ fn page(lab: &Lab, site: &Site, edge: &EdgeProxy) -> Result<String> {
     ))
 }
 
-fn address(site: &Site) -> Option<IpAddr> {
-    let vips = site.vips.values();
-    let mut edges = vips.filter(|vip| vip.role == hamesh_roles::Role::EdgeProxy);
-    edges.next()?.addresses.first().copied()
+/// Where nodes of a role answer together.
+pub fn address(site: &Site, role: Role) -> Option<IpAddr> {
+    let mut vips = site.vips.values();
+    let vip = vips.find(|vip| vip.role == role)?;
+    vip.addresses.first().copied()
 }
 
 /// The port that leads there, of an earlier `up` or a new one.

@@ -49,6 +49,11 @@ pub(super) fn table(place: &Place<'_>) -> Resource {
     ));
     rules.push_str(&trusted(place));
     rules.push_str(END);
+    loaded(rules)
+}
+
+/// A node's firewall of these rules, where the unit that loads it at boot expects it.
+pub(super) fn loaded(rules: String) -> Resource {
     Resource::Table(Table {
         family: "inet".to_owned(),
         name: "hamesh_firewall".to_owned(),
@@ -99,7 +104,7 @@ fn trusted(place: &Place<'_>) -> String {
     )
 }
 
-fn family(address: IpAddr) -> &'static str {
+pub(super) fn family(address: IpAddr) -> &'static str {
     match address {
         IpAddr::V4(_) => "ip",
         IpAddr::V6(_) => "ip6",

@@ -6,18 +6,16 @@
 use std::net::IpAddr;
 
 use super::{Members, PATRONI_PORT, POSTGRESQL_PORT};
-use crate::engine::{Resource, Table};
+use crate::engine::Resource;
 use crate::render::Place;
+use crate::render::firewall::{family, loaded};
 use crate::role::Role;
 
 const ETCD_CLIENTS: u16 = 2379;
 const ETCD_PEERS: u16 = 2380;
 
 pub(super) fn table(place: &Place<'_>, members: &Members) -> Resource {
-    let family = match place.management_address() {
-        IpAddr::V4(_) => "ip",
-        IpAddr::V6(_) => "ip6",
-    };
+    let family = family(place.management_address());
     let list = |addresses: &[IpAddr]| {
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         addresses.join(", ")
@@ -37,7 +35,7 @@ pub(super) fn table(place: &Place<'_>, members: &Members) -> Resource {
             list(&proxies)
         ),
     };
-    let rules = format!(
+    loaded(format!(
         "table inet hamesh_firewall {{
     chain input {{
         type filter hook input priority filter; policy accept;
@@ -50,11 +48,5 @@ pub(super) fn table(place: &Place<'_>, members: &Members) -> Resource {
     }}
 }}
 "
-    );
-    Resource::Table(Table {
-        family: "inet".to_owned(),
-        name: "hamesh_firewall".to_owned(),
-        rules,
-        path: "/etc/hamesh/firewall.nft".to_owned(),
-    })
+    ))
 }

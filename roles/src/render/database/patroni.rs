@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     MEMORY, Members, PATRONI_PORT, PATRONI_UNIT, POSTGRESQL_PEM, POSTGRESQL_PORT, command,
-    directory, file, key_of, plain, program, terms, unit,
+    directory, file, key_of, plain, program, run, terms, unit,
 };
 use crate::engine::{Content, File, Resource, ResourceId};
 use crate::render::Place;
@@ -33,9 +33,7 @@ pub(super) fn resources(
         group: "postgres".to_owned(),
         mode: 0o640,
         content: Content::plain(config(place, cluster, members)),
-        validate: ["python3", "/etc/hamesh/database/validate.py", "{}"]
-            .map(str::to_owned)
-            .to_vec(),
+        validate: run("validate.py", "{}"),
         ..plain(CONFIG, String::new())
     };
     let settings = json!({"patroni": api(place), "settings": settings(cluster.durability)});
