@@ -6,6 +6,7 @@
 //!               +----------- facts -------------->+--> held --> gossip, publish
 //! held, session, peers, checks --> claims (a thread of their own) --> kernel, publish
 //! held --> checks
+//! held, etcd, processes --> keeper of the database <--> claims
 //! peers --> marker --> this node's HAProxy
 //! session <--> apply link <--> the process that applies roles
 //! renewal --> live credentials (TLS, signatures)
@@ -29,8 +30,9 @@ use crate::checks::memory::MemoryFile;
 use crate::checks::runner::Checks;
 use crate::checks::units::Systemd;
 use crate::claims::Report;
+use crate::claims::lease::DatabaseLease;
 use crate::claims::run_dir::RunDir;
-use crate::claims::service::Service;
+use crate::claims::service::{DatabaseInputs, Service};
 use crate::cli::Places;
 use crate::gossip::clock::Offset;
 use crate::gossip::{Mesh, PeersView};
@@ -41,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::observe::system::Machine;
 use crate::observe::units::UnitsObserver;
 use crate::observe::{Observed, Observer};
+use crate::primary::keeper::Keeper;
 use crate::publish::Publisher;
 use crate::renewal::Renewal;
 use crate::session::lookout::{Lookout, Term};
@@ -49,7 +52,7 @@ use crate::state::{StateDir, StateLock};
 use crate::status::Sources;
 use crate::upgrade::Upgrades;
 use crate::version;
-use crate::{apply, apply_link};
+use crate::{apply, apply_link, primary};
 
 mod start_error;
 
@@ -171,14 +174,15 @@ impl Agent {
     }
 }
 
-/// Keys of lease datagrams, what the checks say, the peers, whether to give everything back, and
-/// how the session stands.
+/// Keys of lease datagrams, what the checks say, the peers, whether to give everything back, how
+/// the session stands, and what is said of the database.
 type HolderInputs = (
     watch::Receiver<Option<v1::LeaseKeys>>,
     watch::Receiver<Reports>,
     watch::Receiver<Arc<PeersView>>,
     watch::Receiver<bool>,
     watch::Receiver<SessionState>,
+    DatabaseInputs,
 );
 
 /// What all parts share.
@@ -280,12 +284,14 @@ impl Parts {
         tasks.spawn(self.upgrades.clone().run());
         tasks.spawn(self.renewal(renewed_tx).run());
         tasks.spawn(Marker::here(peers.clone(), self.metrics.marks.clone()).run());
+        let database = self.database(tasks);
         let inputs = (
             keys,
             self.checks(tasks),
             peers.clone(),
             stop,
             session.clone(),
+            database,
         );
         tasks.spawn(self.holder(inputs, claims_tx).run());
         let sources = Sources {
@@ -347,6 +353,22 @@ impl Parts {
         }
     }
 
+    /// What looks after the node's database.
+    fn database(&self, tasks: &mut JoinSet<()>) -> DatabaseInputs {
+        let (words_tx, words) = watch::channel(primary::Word::default());
+        let lease = DatabaseLease::default();
+        let keeper = Keeper {
+            node: self.node.clone(),
+            credentials: self.credentials.clone(),
+            assignment: self.held.assignment(),
+            run: self.run.clone(),
+            lease: lease.clone(),
+            words: words_tx,
+        };
+        tasks.spawn(keeper.run());
+        DatabaseInputs { words, lease }
+    }
+
     /// What keeps the node's identity fresh.
     fn renewal(&self, renewed: watch::Sender<u64>) -> Renewal {
         Renewal {
@@ -370,7 +392,7 @@ impl Parts {
 
     /// What holds the claims.
     fn holder(&self, inputs: HolderInputs, report: watch::Sender<Report>) -> Service {
-        let (keys, health, peers, stop, session) = inputs;
+        let (keys, health, peers, stop, session, database) = inputs;
         Service {
             node: self.node.clone(),
             start: self.start,
@@ -380,6 +402,7 @@ impl Parts {
             assignment: self.held.assignment(),
             keys,
             health,
+            database,
             peers,
             stop,
             session,

@@ -38,6 +38,7 @@ pub mod keys;
 pub mod metrics;
 pub mod notify;
 pub mod observe;
+pub mod primary;
 pub mod publish;
 pub mod renewal;
 pub mod session;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hamesh_agent::claims::brief::{Brief, Spec};
 use hamesh_agent::claims::holder::{Holder, Order};
 use hamesh_agent::claims::keys::LeaseKey;
+use hamesh_agent::claims::lease::DatabaseLease;
 use hamesh_agent::claims::machine::{Machine, monotonic};
 use hamesh_agent::claims::metrics::ClaimMetrics;
 use hamesh_agent::claims::orders::{FromHolder, Orders};
@@ -60,7 +61,7 @@ fn in_namespace(test: fn()) {
             ip addr add 10.7.0.2/24 dev eth0
             ip link set eth0 up
             ip link set wire up");
-        load(&Claimed([VIP].into())).expect("the fence is loaded");
+        load(&Claimed::of([VIP].into())).expect("the fence is loaded");
         test();
     });
     thread.join().expect("the test holds");
@@ -152,7 +153,8 @@ impl Agent {
         run.remember(&claim(), &memory).expect("written");
         let metrics = Arc::new(ClaimMetrics::new().expect("no two series clash"));
         let holder = Holder::new(node(), 1, BOOT, Arc::clone(&metrics));
-        let (orders, words) = start(holder, Machine::new(run), metrics).expect("a thread");
+        let (orders, words) =
+            start(holder, Machine::new(run, DatabaseLease::default()), metrics).expect("a thread");
         let agent = Self {
             orders,
             words,
@@ -202,7 +204,7 @@ impl Agent {
                     stored.expect("heard");
                 }
                 FromHolder::Word(Word::LoadFence) => {
-                    load(&Claimed([VIP].into())).expect("loaded");
+                    load(&Claimed::of([VIP].into())).expect("loaded");
                     self.orders.give(Order::Fence(None)).expect("heard");
                 }
                 FromHolder::Word(word) => self.said.push(word),

@@ -12,7 +12,7 @@ use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::leader::Leader;
 use hamesh_proto::spiffe::Principal;
 use hamesh_proto::{ports, v1};
-use hamesh_roles::{HeldBy, NetworkName, Node, Role, Site, Vip, VipName};
+use hamesh_roles::{DatabaseCluster, HeldBy, NetworkName, Node, Role, Site, Vip, VipName};
 
 use crate::records::{CertificateRecord, DesiredRecord, NodeRecord, Revocation};
 
@@ -145,7 +145,20 @@ impl Desired {
         // Every node is told of its claims: of those alone the other candidates are looked for.
         let vips = self.site.vips.iter();
         let own = vips.filter(|(_, vip)| vip.claims(node, own));
-        own.map(claim).collect()
+        own.map(claim).chain(self.database_claim(node)).collect()
+    }
+
+    /// What a node that may lead the databases is told of that.
+    fn database_claim(&self, node: &NodeId) -> Option<v1::Claim> {
+        let members = self.site.database_members();
+        members.contains(&node).then(|| v1::Claim {
+            name: ClaimId::database().to_string(),
+            addresses: Vec::new(),
+            ttl_ms: millis(DatabaseCluster::LEASE),
+            checks: Vec::new(),
+            candidates: members.into_iter().map(ToString::to_string).collect(),
+            beside: false,
+        })
     }
 
     /// Where the coordinators answer.

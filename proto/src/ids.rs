@@ -124,8 +124,10 @@ name_type!(
 
 /// The prefix of claims on virtual addresses.
 const VIP: &str = "vip/";
+/// The claim on leading the databases.
+const DATABASE: &str = "db/primary";
 
-/// Something that at most one node may do at a time: `vip/edge`.
+/// Something that at most one node may do at a time: `vip/edge`, `db/primary`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClaimId(Arc<str>);
@@ -134,7 +136,7 @@ pub struct ClaimId(Arc<str>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimIdError {
     /// It has another form.
-    #[error("claim {0:?} is of no known kind; write `vip/NAME`")]
+    #[error("claim {0:?} is of no known kind; write `vip/NAME` or `db/primary`")]
     Kind(String),
     /// What follows the kind is no name.
     #[error(transparent)]
@@ -151,6 +153,16 @@ impl ClaimId {
         Ok(Self(format!("{VIP}{name}").into()))
     }
 
+    /// The claim on leading the databases.
+    pub fn database() -> Self {
+        Self(DATABASE.into())
+    }
+
+    /// Whether it is on leading the databases.
+    pub fn is_database(&self) -> bool {
+        self.as_str() == DATABASE
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -161,6 +173,9 @@ impl FromStr for ClaimId {
     type Err = ClaimIdError;
 
     fn from_str(text: &str) -> Result<Self, ClaimIdError> {
+        if text == DATABASE {
+            return Ok(Self::database());
+        }
         let name = text.strip_prefix(VIP);
         Self::vip(name.ok_or_else(|| ClaimIdError::Kind(text.chars().take(MAX_QUOTED).collect()))?)
     }
@@ -203,7 +218,17 @@ mod tests {
     fn a_claim_is_named_by_its_kind_and_a_label() {
         let claim: ClaimId = "vip/edge".parse().expect("a claim");
         assert_eq!(claim, ClaimId::vip("edge").expect("a label"));
-        for text in ["", "edge", "vip/", "vip/Edge", "vip/a/b", "nas/primary/"] {
+        let claim: ClaimId = "db/primary".parse().expect("a claim");
+        assert!(claim.is_database());
+        for text in [
+            "",
+            "edge",
+            "vip/",
+            "vip/Edge",
+            "vip/a/b",
+            "nas/primary/",
+            "db/a",
+        ] {
             assert!(text.parse::<ClaimId>().is_err(), "{text:?}");
         }
     }

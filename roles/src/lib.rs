@@ -36,4 +36,7 @@ pub use diagnostic::{Diagnostic, Position};
 pub use edit::with_role;
 pub use names::{NetworkName, VipName};
 pub use role::Role;
-pub use site::{Candidates, Engine, Examined, HeldBy, LabOptions, Mode, Network, Node, Site, Vip};
+pub use site::{
+    Candidates, DatabaseCluster, Engine, Examined, HeldBy, LabOptions, Mode, Network, Node, Site,
+    Vip,
+};

@@ -70,7 +70,7 @@ impl Segment {
         let path = self.path(part);
         let load = move || -> Result<()> {
             inside::enter(&path)?;
-            load::load(&Claimed([IpAddr::V4(VIP)].into())).context("the fence")?;
+            load::load(&Claimed::of([IpAddr::V4(VIP)].into())).context("the fence")?;
             Ok(())
         };
         spawn(load).join().expect("the test itself has no panics")

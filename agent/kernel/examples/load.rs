@@ -8,8 +8,8 @@ use hamesh_kernel::load::{Claimed, load};
 
 fn main() -> Result<()> {
     let addresses = std::env::args().skip(1).map(|a| a.parse::<IpAddr>());
-    let claimed = Claimed(addresses.collect::<Result<_, _>>()?);
-    ensure!(!claimed.0.is_empty(), "name the addresses to fence");
+    let claimed = Claimed::of(addresses.collect::<Result<_, _>>()?);
+    ensure!(!claimed.is_empty(), "name the addresses to fence");
     let fenced = load(&claimed)?;
     let names: Vec<&str> = fenced.devices.iter().map(|d| d.name.as_ref()).collect();
     println!("fenced at {}", names.join(", "));

@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     let addresses: Vec<IpAddr> = (1..=count)
         .map(|n| Ipv4Addr::new(10, 77, 1, n).into())
         .collect();
-    load(&Claimed(addresses.iter().copied().collect()))?;
+    load(&Claimed::of(addresses.iter().copied().collect()))?;
     println!("{}", thread::make_fit());
     let mut fence = Fence::open()?;
     let long = Duration::from_secs(60);

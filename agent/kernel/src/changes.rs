@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::database::Ports;
 use crate::nf::Family;
 
 /// One element of a live set, added with a time to live, or deleted.
@@ -18,6 +19,20 @@ pub(crate) enum Change {
     Delete {
         family: Family,
         address: IpAddr,
+    },
+}
+
+/// One open port of the databases, added with or without an end, or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortChange {
+    Add {
+        set: Ports,
+        port: u16,
+        timeout_ms: Option<u64>,
+    },
+    Delete {
+        set: Ports,
+        port: u16,
     },
 }
 

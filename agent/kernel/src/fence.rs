@@ -63,6 +63,9 @@ pub enum FenceError {
         /// The set that is missing.
         set: &'static str,
     },
+    /// The table of the databases is not loaded. Nothing was changed.
+    #[error("the fence of the databases is not loaded (no table inet hamesh_database)")]
+    NoDatabase,
     /// More addresses in one call than the fence is built for. Nothing was changed.
     #[error(
         "{count} addresses in one claim, at most {MOST_ADDRESSES} can be fenced; \
@@ -234,7 +237,7 @@ impl Fence {
         for v4 in versions.filter(|v4| *v4 || family != Family::Arp) {
             let set = kind.set(v4);
             let found = self.look(
-                |request, number| nf::get_elements(request, number, family, set),
+                |request, number| nf::get_elements(request, number, family, (TABLE, set)),
                 nf::elements,
             );
             match found {
@@ -251,7 +254,7 @@ impl Fence {
     fn chains(&mut self, family: Family) -> Result<Vec<(String, u32)>, FenceError> {
         let chains = self.look(
             |request, number| nf::get_chains(request, number, family),
-            nf::chain,
+            |kind, payload| nf::chain(kind, payload, TABLE),
         )?;
         Ok(chains.into_iter().flatten().collect())
     }
@@ -261,25 +264,35 @@ impl Fence {
         ask: impl Fn(&mut Vec<u8>, u32),
         read: impl Fn(u16, &[u8]) -> T,
     ) -> Result<Vec<T>, NetlinkError> {
-        let interrupted = io::Error::from_raw_os_error(libc::EINTR);
-        let mut last = NetlinkError::Refused(interrupted);
-        for _ in 0..LOOKS {
-            let mut found = Vec::new();
-            let number = self.netlink.number(0);
-            ask(&mut self.request, number);
-            let each = |m: &crate::netlink::Message<'_>| found.push(read(m.kind, m.payload));
-            match self.netlink.dump(&self.request, number, each) {
-                Ok(()) => return Ok(found),
-                Err(e) if e.refusal() == Some(libc::EINTR) => last = e,
-                Err(e) => return Err(e),
-            }
-        }
-        Err(last)
+        look(&mut self.netlink, &mut self.request, ask, read)
     }
 }
 
+/// Asks for a list and reads every message of the answer, again if it changed meanwhile.
+pub(crate) fn look<T>(
+    netlink: &mut Netlink,
+    request: &mut Vec<u8>,
+    ask: impl Fn(&mut Vec<u8>, u32),
+    read: impl Fn(u16, &[u8]) -> T,
+) -> Result<Vec<T>, NetlinkError> {
+    let interrupted = io::Error::from_raw_os_error(libc::EINTR);
+    let mut last = NetlinkError::Refused(interrupted);
+    for _ in 0..LOOKS {
+        let mut found = Vec::new();
+        let number = netlink.number(0);
+        ask(request, number);
+        let each = |m: &crate::netlink::Message<'_>| found.push(read(m.kind, m.payload));
+        match netlink.dump(request, number, each) {
+            Ok(()) => return Ok(found),
+            Err(e) if e.refusal() == Some(libc::EINTR) => last = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
+}
+
 /// Whole milliseconds, rounded down: an element may lapse early, never late.
-fn milliseconds_left(deadline: Instant) -> Option<u64> {
+pub(crate) fn milliseconds_left(deadline: Instant) -> Option<u64> {
     let left = deadline.saturating_duration_since(Instant::now());
     let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 1_000_000);
     (ms > 0).then_some(ms)

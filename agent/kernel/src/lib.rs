@@ -7,7 +7,7 @@
 //! [`interfaces`] (where an address belongs), [`frames`] (announcements and probes), [`announcer`]
 //! (when to announce), [`duplicates`] (who else answers), [`reconcile`] (what others changed).
 //!
-//! Dull drivers, tested in network namespaces: [`fence`], [`load`], [`rtnl`], [`packet`], [`exit`],
+//! Dull drivers, tested in network namespaces: [`fence`], [`database`], [`load`], [`rtnl`], [`packet`], [`exit`],
 //! [`thread`], and [`vips`], which puts them in order. They block, wait for the kernel alone, and
 //! work without an asynchronous runtime: the holder's thread polls their descriptors.
 //!
@@ -15,6 +15,7 @@
 
 pub mod announcer;
 mod changes;
+pub mod database;
 pub mod device;
 pub mod duplicates;
 pub mod exit;

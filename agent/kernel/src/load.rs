@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::database::{self, DatabaseFence};
 use crate::fence::{Fence, FenceError};
 use crate::interfaces::Fenced;
 use crate::nf::Family;
@@ -50,9 +51,37 @@ pub enum LoadError {
     Observe(#[from] FenceError),
 }
 
-/// The claimed addresses, one on a line: what the boot unit reads.
+/// What is claimed, one on a line: what the boot unit reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claimed(pub BTreeSet<IpAddr>);
+pub struct Claimed {
+    /// Addresses.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Whether leading the databases is.
+    pub database: bool,
+}
+
+/// The line that says so.
+const DATABASE: &str = "database";
+
+impl Claimed {
+    /// These addresses, and no database.
+    pub fn of(addresses: BTreeSet<IpAddr>) -> Self {
+        Self {
+            addresses,
+            database: false,
+        }
+    }
+
+    /// Whether nothing is claimed.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && !self.database
+    }
+
+    /// How many claims' fences there are.
+    pub fn len(&self) -> usize {
+        self.addresses.len() + usize::from(self.database)
+    }
+}
 
 /// A line that is no address.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -70,40 +99,47 @@ impl FromStr for Claimed {
     fn from_str(text: &str) -> Result<Self, ClaimedError> {
         let lines = text.lines().enumerate().map(|(n, l)| (n + 1, l.trim()));
         let lines = lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
-        let address = |(line, text): (usize, &str)| {
-            text.parse().map_err(|_| ClaimedError {
+        let mut claimed = Self::default();
+        for (line, text) in lines {
+            if text == DATABASE {
+                claimed.database = true;
+                continue;
+            }
+            let address = text.parse().map_err(|_| ClaimedError {
                 line,
                 text: text.into(),
-            })
-        };
-        lines.map(address).collect::<Result<_, _>>().map(Self)
+            });
+            claimed.addresses.insert(address?);
+        }
+        Ok(claimed)
     }
 }
 
 impl std::fmt::Display for Claimed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(
-            f,
-            "# Written by hamesh-agent: the addresses fenced at boot."
-        )?;
-        self.0
+        writeln!(f, "# Written by hamesh-agent: what is fenced at boot.")?;
+        if self.database {
+            writeln!(f, "{DATABASE}")?;
+        }
+        self.addresses
             .iter()
             .try_for_each(|address| writeln!(f, "{address}"))
     }
 }
 
-/// Loads the fence for these addresses: first what needs no interface, then at the interfaces that
+/// Loads the fence for what is claimed: first what needs no interface, then at the interfaces that
 /// there are. Live elements stay as they are, so that a fresh one is closed.
 ///
 /// Reports which interfaces are fenced; errors of the second part leave the first one loaded.
 pub fn load(claimed: &Claimed) -> Result<Fenced, LoadError> {
+    mend_database(claimed.database)?;
     let mut fence = Fence::open()?;
     let mut desired = Desired {
-        addresses: claimed.0.clone(),
+        addresses: claimed.addresses.clone(),
         devices: BTreeSet::new(),
     };
     mend(&mut fence, &desired, Part::Host)?;
-    let fenced = Rtnl::open()?.interfaces()?.fenced(&claimed.0);
+    let fenced = Rtnl::open()?.interfaces()?.fenced(&claimed.addresses);
     desired.devices.clone_from(&fenced.devices);
     mend(&mut fence, &desired, Part::Interfaces)?;
     Ok(fenced)
@@ -122,6 +158,24 @@ fn mend(fence: &mut Fence, desired: &Desired, part: Part) -> Result<(), LoadErro
     nft(&["--file", "-"], &desired.text(part, &observed), what)
 }
 
+/// Loads the table of the databases again if anything is wrong with it, or takes it away where
+/// nothing is claimed any more.
+fn mend_database(claimed: bool) -> Result<(), LoadError> {
+    let what = "the table of the databases";
+    let there = DatabaseFence::open()?.chains()?;
+    match claimed {
+        false if there.is_empty() => Ok(()),
+        false => nft(&["--file", "-"], &database::removal(), what),
+        true => {
+            let has_user = database::has_user();
+            if there == database::expected(has_user) {
+                return Ok(());
+            }
+            nft(&["--file", "-"], &database::text(has_user), what)
+        }
+    }
+}
+
 /// Takes the whole fence away. Whoever asks for that has made sure that no claimed address is
 /// configured here any more.
 pub fn unload() -> Result<(), LoadError> {
@@ -130,6 +184,7 @@ pub fn unload() -> Result<(), LoadError> {
         format!("table {family} {TABLE}\ndelete table {family} {TABLE}\n")
     };
     let text: String = Family::ALL.into_iter().map(delete).collect();
+    let text = text + &database::removal();
     nft(&["--file", "-"], &text, "the removal of its tables")
 }
 
@@ -164,7 +219,10 @@ mod tests {
 
     #[test]
     fn the_list_for_the_next_boot_reads_back_as_it_was() {
-        let claimed = Claimed(["10.0.0.1", "fd00::1"].map(|a| a.parse().unwrap()).into());
+        let addresses = ["10.0.0.1", "fd00::1"].map(|a| a.parse().unwrap());
+        let mut claimed = Claimed::of(addresses.into());
+        assert_eq!(claimed.to_string().parse(), Ok(claimed.clone()));
+        claimed.database = true;
         assert_eq!(claimed.to_string().parse(), Ok(claimed));
     }
 

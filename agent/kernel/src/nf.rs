@@ -4,13 +4,15 @@
 //! short or made up never panics. One batch is one transaction: all of it happens or none of it.
 //!
 //! The layout is the kernel's `linux/netfilter/nf_tables.h` and `nfnetlink.h`; numbers inside
-//! attributes are big-endian, headers are in host order. Only `live4`/`live6` are ever written.
+//! attributes are big-endian, headers are in host order. Of the fence of addresses only
+//! `live4`/`live6` are ever written, of that of the databases every set.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::changes::Change;
+use crate::changes::{Change, PortChange};
+use crate::database::DATABASE_TABLE;
 use crate::nla;
 use crate::ruleset::TABLE;
 
@@ -108,9 +110,28 @@ impl Kind {
     }
 }
 
-/// Writes one transaction. The first message has the number `first`; the returned one is that of
-/// the last change, which alone asks for an answer (a refusal is answered by any of them).
+/// Writes one transaction over live addresses. The first message has the number `first`; the
+/// returned one is that of the last change, which alone asks for an answer (a refusal is answered
+/// by any of them).
 pub(crate) fn batch(out: &mut Vec<u8>, first: u32, changes: impl Iterator<Item = Change>) -> u32 {
+    transaction(out, first, changes, encode)
+}
+
+/// Writes one transaction over the open ports of the databases, numbered like [`batch`].
+pub(crate) fn ports(
+    out: &mut Vec<u8>,
+    first: u32,
+    changes: impl Iterator<Item = PortChange>,
+) -> u32 {
+    transaction(out, first, changes, encode_port)
+}
+
+fn transaction<C>(
+    out: &mut Vec<u8>,
+    first: u32,
+    changes: impl Iterator<Item = C>,
+    encode: impl Fn(&mut Vec<u8>, u32, C),
+) -> u32 {
     out.clear();
     let mut sequence = first;
     marker(out, BATCH_BEGIN, sequence);
@@ -143,16 +164,44 @@ fn encode(out: &mut Vec<u8>, sequence: u32, change: Change) {
         ),
         Change::Delete { family, address } => (DELETE_ELEMENT, REQUEST, family, address, None),
     };
+    let set = Kind::Live.set(address.is_ipv4());
     message(out, kind, flags, sequence, family.number(), |out| {
-        nla::string(out, LIST_TABLE, TABLE);
-        nla::string(out, LIST_SET, Kind::Live.set(address.is_ipv4()));
-        nla::nested(out, LIST_ELEMENTS, |out| {
-            nla::nested(out, LIST_ELEMENT, |out| {
-                nla::nested(out, ELEMENT_KEY, |out| key(out, address));
-                if let Some(ms) = timeout {
-                    nla::bytes(out, ELEMENT_TIMEOUT, &ms.to_be_bytes());
-                }
-            });
+        element(out, (TABLE, set), timeout, |out| key(out, address));
+    });
+}
+
+fn encode_port(out: &mut Vec<u8>, sequence: u32, change: PortChange) {
+    let (kind, flags, set, port, timeout) = match change {
+        PortChange::Add {
+            set,
+            port,
+            timeout_ms,
+        } => (NEW_ELEMENT, REQUEST | CREATE, set, port, timeout_ms),
+        PortChange::Delete { set, port } => (DELETE_ELEMENT, REQUEST, set, port, None),
+    };
+    let inet = Family::Inet.number();
+    message(out, kind, flags, sequence, inet, |out| {
+        element(out, (DATABASE_TABLE, set.name()), timeout, |out| {
+            nla::bytes(out, DATA_VALUE, &port.to_be_bytes());
+        });
+    });
+}
+
+/// A list of one element.
+fn element(
+    out: &mut Vec<u8>,
+    (table, set): (&str, &str),
+    timeout_ms: Option<u64>,
+    key: impl FnOnce(&mut Vec<u8>),
+) {
+    nla::string(out, LIST_TABLE, table);
+    nla::string(out, LIST_SET, set);
+    nla::nested(out, LIST_ELEMENTS, |out| {
+        nla::nested(out, LIST_ELEMENT, |out| {
+            nla::nested(out, ELEMENT_KEY, key);
+            if let Some(ms) = timeout_ms {
+                nla::bytes(out, ELEMENT_TIMEOUT, &ms.to_be_bytes());
+            }
         });
     });
 }
@@ -165,7 +214,12 @@ fn key(out: &mut Vec<u8>, address: IpAddr) {
 }
 
 /// Asks for all elements of one of our sets.
-pub(crate) fn get_elements(out: &mut Vec<u8>, sequence: u32, family: Family, set: &str) {
+pub(crate) fn get_elements(
+    out: &mut Vec<u8>,
+    sequence: u32,
+    family: Family,
+    (table, set): (&str, &str),
+) {
     out.clear();
     message(
         out,
@@ -174,7 +228,7 @@ pub(crate) fn get_elements(out: &mut Vec<u8>, sequence: u32, family: Family, set
         sequence,
         family.number(),
         |out| {
-            nla::string(out, LIST_TABLE, TABLE);
+            nla::string(out, LIST_TABLE, table);
             nla::string(out, LIST_SET, set);
         },
     );
@@ -253,26 +307,42 @@ pub(crate) struct Element {
     pub(crate) remaining: Option<Duration>,
 }
 
-/// Reads the elements in one answer to [`get_elements`]; other messages hold none.
+/// Reads the addresses in one answer to [`get_elements`]; other messages hold none.
 pub(crate) fn elements(kind: u16, payload: &[u8]) -> Vec<Element> {
-    if kind != NEW_ELEMENT {
-        return Vec::new();
-    }
-    let list = payload.get(GENERIC..).unwrap_or_default();
-    let list = nla::find(list, LIST_ELEMENTS).unwrap_or_default();
+    let element = |(value, remaining): (&[u8], Option<Duration>)| {
+        let address = match value.len() {
+            4 => Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into(),
+            16 => Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into(),
+            _ => return None,
+        };
+        Some(Element { address, remaining })
+    };
+    keys(kind, payload).filter_map(element).collect()
+}
+
+/// A port that is open, and for how long yet; none where it has no end.
+pub(crate) type OpenPort = (u16, Option<Duration>);
+
+/// Reads the ports in one answer to [`get_elements`]; other messages hold none.
+pub(crate) fn open_ports(kind: u16, payload: &[u8]) -> Vec<OpenPort> {
+    let port = |(value, remaining): (&[u8], Option<Duration>)| {
+        let port = u16::from_be_bytes(value.try_into().ok()?);
+        Some((port, remaining))
+    };
+    keys(kind, payload).filter_map(port).collect()
+}
+
+/// The keys in one answer to [`get_elements`], with what is left of each.
+fn keys(kind: u16, payload: &[u8]) -> impl Iterator<Item = (&[u8], Option<Duration>)> {
+    let list = payload.get(GENERIC..).filter(|_| kind == NEW_ELEMENT);
+    let list = nla::find(list.unwrap_or_default(), LIST_ELEMENTS).unwrap_or_default();
     nla::all(list)
         .filter(|(kind, _)| *kind == LIST_ELEMENT)
         .filter_map(|(_, element)| read_element(element))
-        .collect()
 }
 
-fn read_element(element: &[u8]) -> Option<Element> {
+fn read_element(element: &[u8]) -> Option<(&[u8], Option<Duration>)> {
     let value = nla::find(nla::find(element, ELEMENT_KEY)?, DATA_VALUE)?;
-    let address = match value.len() {
-        4 => Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into(),
-        16 => Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into(),
-        _ => return None,
-    };
     let ms = |kind| {
         let value = nla::find(element, kind)?;
         Some(u64::from_be_bytes(value.try_into().ok()?))
@@ -281,16 +351,16 @@ fn read_element(element: &[u8]) -> Option<Element> {
         (None, None) => None,
         (timeout, expiration) => Some(Duration::from_millis(expiration.or(timeout)?)),
     };
-    Some(Element { address, remaining })
+    Some((value, remaining))
 }
 
-/// Reads a chain of ours in one answer to [`get_chains`]: its name and number of rules.
-pub(crate) fn chain(kind: u16, payload: &[u8]) -> Option<(String, u32)> {
+/// Reads a chain of a table of ours in one answer to [`get_chains`]: its name and number of rules.
+pub(crate) fn chain(kind: u16, payload: &[u8], table: &str) -> Option<(String, u32)> {
     if kind != NEW_CHAIN {
         return None;
     }
     let attributes = payload.get(GENERIC..)?;
-    if nla::text(nla::find(attributes, CHAIN_TABLE)?) != Some(TABLE) {
+    if nla::text(nla::find(attributes, CHAIN_TABLE)?) != Some(table) {
         return None;
     }
     let name = nla::text(nla::find(attributes, CHAIN_NAME)?)?.to_owned();
@@ -366,7 +436,8 @@ mod tests {
             kind in any::<u16>(), bytes in proptest::collection::vec(any::<u8>(), 0..200)
         ) {
             for kind in [kind, NEW_ELEMENT, NEW_CHAIN] {
-                let _ = (elements(kind, &bytes), chain(kind, &bytes));
+                let _ = (elements(kind, &bytes), open_ports(kind, &bytes));
+                let _ = chain(kind, &bytes, TABLE);
             }
         }
     }

@@ -17,7 +17,7 @@ use super::{Refusal, parse};
 pub struct Claim {
     /// Its name.
     pub id: ClaimId,
-    /// What comes with it, at least one.
+    /// What comes with it; none with leading the databases, at least one with any other.
     pub addresses: Vec<IpAddr>,
     /// How long a lease on it lasts.
     pub ttl: Duration,
@@ -49,7 +49,7 @@ fn claim(wire: v1::Claim, own: &NodeId) -> Result<Claim, Refusal> {
     let addresses = wire.addresses.iter();
     let addresses = addresses.map(|address| parse("claims.addresses", address));
     let addresses = addresses.collect::<Result<Vec<_>, Refusal>>()?;
-    if addresses.is_empty() {
+    if addresses.is_empty() != id.is_database() {
         return Err(invalid("claims.addresses", &id));
     }
     let ttl = Duration::from_millis(wire.ttl_ms);

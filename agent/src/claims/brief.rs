@@ -10,6 +10,7 @@ use hamesh_claims::lease::Timing;
 use hamesh_claims::member::Durable;
 use hamesh_proto::ids::{ClaimId, NodeId};
 
+use super::world::Subject;
 use crate::assignment::Assignment;
 
 /// What one assignment says of claims. Always whole: the newest counts.
@@ -30,7 +31,7 @@ pub struct Brief {
 /// One claim, and what of it was on disk when the brief was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The addresses that it stands for, held together.
+    /// The addresses that it stands for, held together; none: it is on leading the databases.
     pub addresses: Vec<IpAddr>,
     /// Time-to-live of a lease.
     pub ttl: Duration,
@@ -77,5 +78,13 @@ impl Spec {
     /// The claim's times.
     pub fn timing(&self) -> Timing {
         Timing::new(self.ttl)
+    }
+
+    /// What the kernel fences. Only leading the databases comes without an address.
+    pub fn subject(&self) -> Subject<'_> {
+        match self.addresses.as_slice() {
+            [] => Subject::Database,
+            addresses => Subject::Addresses(addresses),
+        }
     }
 }

@@ -13,7 +13,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
+use hamesh_kernel::database::DatabaseFence;
 use hamesh_kernel::fence::{Fence, Written};
 use hamesh_kernel::load::{Claimed, load, unload};
 use hamesh_kernel::rtnl::Rtnl;
@@ -23,7 +24,7 @@ use hamesh_proto::ids::ClaimId;
 use super::fencing::CLAIMED_FILE;
 use super::holder::BREAK_GLASS_FOR;
 use super::run_dir::RunDir;
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, Claim};
 use crate::state::{StateDir, StateError};
 
 /// How long a claim that was just opened is announced from here; the agent goes on if it runs.
@@ -44,7 +45,7 @@ off), then say so with --i-made-sure-that-no-other-node-holds-it";
 /// For people.
 pub fn open(state: &StateDir, run: &RunDir, claim: &ClaimId) -> Result<()> {
     let assignment = state.assignment()?;
-    let addresses = addresses(assignment.as_ref(), claim)?;
+    let known = known(assignment.as_ref(), claim)?;
     run.set_opened_by_hand(claim, true)
         .context("cannot note it below /run; nothing was changed")?;
     say_aloud(
@@ -54,19 +55,27 @@ pub fn open(state: &StateDir, run: &RunDir, claim: &ClaimId) -> Result<()> {
     let fenced = load(&claimed(state, assignment.as_ref()));
     if let Err(error) = fenced {
         eprintln!("the fence cannot be loaded ({error}): going on without it");
-        return open_unfenced(&addresses);
+        return open_unfenced(&known.addresses);
+    }
+    let deadline = Instant::now() + BREAK_GLASS_FOR;
+    if claim.is_database() {
+        return opened_until(DatabaseFence::open()?.take(deadline)?);
     }
     let mut vips = Vips::open()?;
-    match vips.take(&addresses, Instant::now() + BREAK_GLASS_FOR)? {
-        Written::Live => {}
-        Written::Lapsed | Written::TooLate => bail!("the kernel closed the fence at once"),
-    }
+    opened_until(vips.take(&known.addresses, deadline)?)?;
     let until = Instant::now() + ANNOUNCED_FOR;
     while let Some(due) = vips.announcement_due().filter(|due| *due < until) {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         vips.announce(Instant::now())?;
     }
     Ok(())
+}
+
+fn opened_until(written: Written) -> Result<()> {
+    match written {
+        Written::Live => Ok(()),
+        Written::Lapsed | Written::TooLate => bail!("the kernel closed the fence at once"),
+    }
 }
 
 /// Closes what was opened by hand. False: it was not.
@@ -78,8 +87,12 @@ pub fn close(state: &StateDir, run: &RunDir, claim: &ClaimId) -> Result<bool> {
         .set_opened_by_hand(claim, false)
         .context("cannot note it below /run; nothing was changed")?;
     if news {
-        let addresses = addresses(state.assignment()?.as_ref(), claim)?;
-        Vips::open()?.give_back(&addresses)?;
+        let assignment = state.assignment()?;
+        let known = known(assignment.as_ref(), claim)?;
+        match claim.is_database() {
+            true => DatabaseFence::open()?.close()?,
+            false => Vips::open()?.give_back(&known.addresses)?,
+        }
         say_aloud(claim, "break glass is over: closed again by hand");
     }
     Ok(news)
@@ -97,7 +110,7 @@ pub fn opened(run: &RunDir) -> BTreeSet<ClaimId> {
 pub fn load_fence(state_dir: &Path) -> Result<usize> {
     let claimed = listed(state_dir)?;
     load(&claimed)?;
-    Ok(claimed.0.len())
+    Ok(claimed.len())
 }
 
 /// Takes every claimed address and the fence away: the agent is being removed.
@@ -112,11 +125,11 @@ pub fn clear_fence(state: &StateDir) -> Result<()> {
         locked => locked?,
     };
     let claimed = listed(state.path())?;
-    if claimed.0.is_empty() {
+    if claimed.is_empty() {
         return Ok(());
     }
     let mut rtnl = Rtnl::open()?;
-    let addresses: Vec<IpAddr> = claimed.0.into_iter().collect();
+    let addresses: Vec<IpAddr> = claimed.addresses.into_iter().collect();
     // Not loaded is as good as closed, once the addresses are gone.
     let closed = Fence::open().and_then(|mut fence| fence.close(&addresses));
     for ip in &addresses {
@@ -144,25 +157,23 @@ fn open_unfenced(addresses: &[IpAddr]) -> Result<()> {
     Ok(())
 }
 
-fn addresses(assignment: Option<&Assignment>, claim: &ClaimId) -> Result<Vec<IpAddr>> {
+fn known<'a>(assignment: Option<&'a Assignment>, claim: &ClaimId) -> Result<&'a Claim> {
     let assignment = assignment
         .context("this node has no assignment yet, so it has no claims; nothing was changed")?;
     let found = assignment.claims.iter().find(|known| known.id == *claim);
     let known: Vec<&str> = assignment.claims.iter().map(|c| c.id.as_str()).collect();
-    ensure!(
-        found.is_some(),
-        "this node has no part in {claim}, but in: {}; nothing was changed",
-        known.join(" ")
-    );
-    Ok(found
-        .map(|claim| claim.addresses.clone())
-        .unwrap_or_default())
+    found.with_context(|| {
+        let known = known.join(" ");
+        format!("this node has no part in {claim}, but in: {known}; nothing was changed")
+    })
 }
 
 fn claimed(state: &StateDir, assignment: Option<&Assignment>) -> Claimed {
     let mut claimed = listed(state.path()).unwrap_or_default();
-    let claims = assignment.iter().flat_map(|assignment| &assignment.claims);
-    claimed.0.extend(claims.flat_map(|claim| &claim.addresses));
+    for claim in assignment.iter().flat_map(|assignment| &assignment.claims) {
+        claimed.database |= claim.id.is_database();
+        claimed.addresses.extend(&claim.addresses);
+    }
     claimed
 }
 

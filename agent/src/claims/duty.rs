@@ -25,7 +25,7 @@ use super::brief::Spec;
 use super::metrics::ClaimSeries;
 use super::outbox::{Outbox, Said};
 use super::report::{ClaimView, Part};
-use super::world::{Trouble, World};
+use super::world::{Subject, Trouble, World};
 
 /// Events that follow from one event at most: a fence that cannot be opened stays closed until the
 /// member is next due.
@@ -91,7 +91,7 @@ impl Duty {
         out: &mut Outbox,
     ) -> Self {
         let now = world.now();
-        let left = world.still_open(&spec.addresses);
+        let left = world.still_open(spec.subject());
         let start = Start {
             me: own.me.clone(),
             session: Session(world.draw()),
@@ -255,9 +255,9 @@ impl Duty {
             return;
         }
         let until = world.now().plus(BESIDE_FOR);
-        let mut opened = world.renew(&self.spec.addresses, until);
+        let mut opened = world.renew(self.spec.subject(), until);
         if !matches!(opened, Ok(Written::Live)) {
-            opened = world.take(&self.spec.addresses, until);
+            opened = world.take(self.spec.subject(), until);
         }
         if let Err(trouble) = opened {
             out.say(&self.id, Said::Unable(trouble));
@@ -333,6 +333,12 @@ impl Duty {
             health_reason: why,
             duplicate_macs: self.duplicates.keys().map(Mac::to_string).collect(),
         }
+    }
+
+    /// Whether the node is to have the claim in no case: one that has not all that was committed
+    /// is no better than nobody.
+    fn must_not(&self) -> bool {
+        self.spec.subject() == Subject::Database && self.checks.0 == Health::Failed
     }
 
     fn why_unable(&self) -> Option<String> {

@@ -19,10 +19,11 @@ pub const CLAIMED_FILE: &str = "fence";
 #[derive(Debug)]
 pub struct Fencing {
     file: PathBuf,
-    /// What was fenced when the agent started: it may be configured or open somewhere yet.
+    /// The addresses that were fenced when the agent started: they may be configured or open
+    /// somewhere yet.
     former: BTreeSet<IpAddr>,
-    written: Option<BTreeSet<IpAddr>>,
-    wanted: BTreeSet<IpAddr>,
+    written: Option<Claimed>,
+    wanted: Claimed,
 }
 
 impl Fencing {
@@ -35,20 +36,20 @@ impl Fencing {
             Claimed::default()
         });
         Self {
-            written: (!text.is_empty()).then(|| former.0.clone()),
-            former: former.0,
+            written: (!text.is_empty()).then(|| former.clone()),
+            former: former.addresses,
             file,
-            wanted: BTreeSet::new(),
+            wanted: Claimed::default(),
         }
     }
 
-    /// What was fenced when the agent started.
+    /// The addresses that were fenced when the agent started.
     pub const fn former(&self) -> &BTreeSet<IpAddr> {
         &self.former
     }
 
-    /// From now on these are claimed. Whether that is news.
-    pub fn want(&mut self, claimed: BTreeSet<IpAddr>) -> bool {
+    /// From now on this is claimed. Whether that is news.
+    pub fn want(&mut self, claimed: Claimed) -> bool {
         let news = self.wanted != claimed;
         self.wanted = claimed;
         news
@@ -56,13 +57,15 @@ impl Fencing {
 
     /// Whether there is anything to fence.
     pub fn is_needed(&self) -> bool {
-        !self.wanted.is_empty() || !self.former.is_empty()
+        let written = self.written.as_ref();
+        let database = written.is_some_and(|written| written.database);
+        !self.wanted.is_empty() || !self.former.is_empty() || database
     }
 
     /// Writes the list, then loads what is missing of the rules. `None`: all is loaded.
     pub async fn load(&mut self) -> Option<String> {
         if self.written.as_ref() != Some(&self.wanted) {
-            let text = Claimed(self.wanted.clone()).to_string();
+            let text = self.wanted.to_string();
             let file = self.file.clone();
             let write = move || write_atomic(&file, text.as_bytes(), SECRET);
             match tokio::task::spawn_blocking(write).await {
@@ -76,7 +79,11 @@ impl Fencing {
                 Err(panic) => return Some(format!("writing the list of addresses: {panic}")),
             }
         }
-        let claimed = Claimed(self.wanted.union(&self.former).copied().collect());
+        let addresses = self.wanted.addresses.union(&self.former).copied();
+        let claimed = Claimed {
+            addresses: addresses.collect(),
+            database: self.wanted.database,
+        };
         match tokio::task::spawn_blocking(move || load(&claimed)).await {
             Ok(Ok(fenced)) => {
                 if !fenced.left_out.is_empty() {

@@ -10,6 +10,7 @@
 //! Absent on purpose: deciding. [`hamesh_claims::Member`] does.
 
 mod by_hand;
+mod database;
 mod flush;
 mod superseded;
 
@@ -35,6 +36,7 @@ use super::outbox::{Outbox, Said};
 use super::report::{ClaimView, Report};
 use super::world::{Trouble, World};
 pub use by_hand::BREAK_GLASS_FOR;
+pub use database::Without;
 
 /// How long a claim that was given up goes on telling so.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -54,6 +56,8 @@ pub enum Order {
     Health(BTreeMap<ClaimId, Judged>),
     /// Why the fence is not loaded; `None`: it is.
     Fence(Option<String>),
+    /// What this node's database is open to without a lease.
+    Database(Without),
     /// This is on disk.
     Stored(ClaimId, Durable),
     /// A peer is heard again: it may have listened to another meanwhile.
@@ -129,6 +133,7 @@ impl Holder {
                     duty.stored(disk, world, &mut self.outbox);
                 }
             }
+            Order::Database(without) => self.open_without(without, world),
             // The thread announces.
             Order::PeerReturned => {}
             Order::Stop => self.stop(world),

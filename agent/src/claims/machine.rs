@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hamesh_claims::Moment;
 use hamesh_claims::member::RunMemory;
+use hamesh_kernel::database::DatabaseFence;
 use hamesh_kernel::fence::{Fence, FenceError, Written};
 use hamesh_kernel::interfaces::Interfaces;
 use hamesh_kernel::packet::PacketError;
@@ -18,8 +19,9 @@ use hamesh_proto::leases::{MAX_BYTES, OVERHEAD};
 use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::lease::DatabaseLease;
 use super::run_dir::RunDir;
-use super::world::{Trouble, World};
+use super::world::{Subject, Trouble, World};
 use crate::held::describe;
 
 /// The longest datagram that can be one of ours; one more byte shows that it is longer.
@@ -29,6 +31,8 @@ pub const LONGEST: usize = MAX_BYTES + OVERHEAD + 1;
 #[derive(Debug)]
 pub struct Machine {
     vips: Option<Vips>,
+    database: Option<DatabaseFence>,
+    lease: DatabaseLease,
     run: RunDir,
     socket: Option<(SocketAddr, UdpSocket)>,
 }
@@ -50,9 +54,11 @@ pub fn instant(moment: Moment) -> Instant {
 
 impl Machine {
     /// Opens nothing yet: a node without claims needs nothing of the kernel.
-    pub const fn new(run: RunDir) -> Self {
+    pub const fn new(run: RunDir, lease: DatabaseLease) -> Self {
         Self {
             vips: None,
+            database: None,
+            lease,
             run,
             socket: None,
         }
@@ -130,6 +136,15 @@ impl Machine {
             .as_mut()
             .ok_or_else(|| Trouble::Other("the kernel was not reached".to_owned()))
     }
+
+    fn database(&mut self) -> Result<&mut DatabaseFence, Trouble> {
+        if self.database.is_none() {
+            self.database = Some(DatabaseFence::open().map_err(fence_trouble)?);
+        }
+        self.database
+            .as_mut()
+            .ok_or_else(|| Trouble::Other("the kernel was not reached".to_owned()))
+    }
 }
 
 impl World for Machine {
@@ -137,21 +152,52 @@ impl World for Machine {
         monotonic()
     }
 
-    fn take(&mut self, addresses: &[IpAddr], until: Moment) -> Result<Written, Trouble> {
+    fn take(&mut self, what: Subject<'_>, until: Moment) -> Result<Written, Trouble> {
         let deadline = instant(until);
-        self.vips()?.take(addresses, deadline).map_err(trouble)
+        match what {
+            Subject::Addresses(ips) => self.vips()?.take(ips, deadline).map_err(trouble),
+            Subject::Database => {
+                let written = self.database()?.take(deadline);
+                self.lease.leads(written.as_ref().ok(), until);
+                written.map_err(fence_trouble)
+            }
+        }
     }
 
-    fn renew(&mut self, addresses: &[IpAddr], until: Moment) -> Result<Written, Trouble> {
+    fn renew(&mut self, what: Subject<'_>, until: Moment) -> Result<Written, Trouble> {
         let deadline = instant(until);
-        self.vips()?.renew(addresses, deadline).map_err(trouble)
+        match what {
+            Subject::Addresses(ips) => self.vips()?.renew(ips, deadline).map_err(trouble),
+            Subject::Database => {
+                let written = self.database()?.renew(deadline);
+                self.lease.leads(written.as_ref().ok(), until);
+                written.map_err(fence_trouble)
+            }
+        }
     }
 
-    fn give_back(&mut self, addresses: &[IpAddr]) -> Result<(), Trouble> {
-        self.vips()?.give_back(addresses).map_err(trouble)
+    fn give_back(&mut self, what: Subject<'_>) -> Result<(), Trouble> {
+        match what {
+            Subject::Addresses(ips) => self.vips()?.give_back(ips).map_err(trouble),
+            Subject::Database => {
+                self.lease.leads(None, Moment::ZERO);
+                self.database()?.close().map_err(fence_trouble)
+            }
+        }
     }
 
-    fn still_open(&mut self, addresses: &[IpAddr]) -> Option<Duration> {
+    fn stand_by(&mut self) -> Result<(), Trouble> {
+        self.database()?.stand_by().map_err(fence_trouble)
+    }
+
+    fn let_read(&mut self, during: Duration) -> Result<(), Trouble> {
+        self.database()?.let_read(during).map_err(fence_trouble)
+    }
+
+    fn still_open(&mut self, what: Subject<'_>) -> Option<Duration> {
+        let Subject::Addresses(addresses) = what else {
+            return self.database().ok()?.live().ok()?;
+        };
         let open = Fence::open().and_then(|mut fence| fence.live()).ok()?;
         let left = addresses.iter().map(|ip| open.get(ip)?.remaining);
         left.collect::<Option<Vec<_>>>()?.into_iter().min()
@@ -189,6 +235,13 @@ fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
     Ok(socket.into())
+}
+
+fn fence_trouble(error: FenceError) -> Trouble {
+    match error {
+        FenceError::NotLoaded { .. } | FenceError::NoDatabase => Trouble::NotLoaded,
+        FenceError::TooMany { .. } | FenceError::Netlink(_) => Trouble::Other(describe(&error)),
+    }
 }
 
 fn trouble(error: VipError) -> Trouble {

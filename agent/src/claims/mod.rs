@@ -17,6 +17,7 @@
 //! | [`world`] | what a holder needs of a machine |
 //! | [`brief`], [`keys`], [`channels`] | what it was told; the keys and what opens under them |
 //! | [`ears`], [`links`] | who else answers; whether interfaces can carry a claim |
+//! | [`lease`] | until when this node leads the databases, for others |
 //! | [`run_dir`], [`by_hand`] | what lives in `/run`; what a human does on the node |
 //! | [`report`], [`metrics`] | how claims stand, for others |
 //!
@@ -31,6 +32,7 @@ pub mod ears;
 pub mod fencing;
 pub mod holder;
 pub mod keys;
+pub mod lease;
 pub mod links;
 pub mod machine;
 pub mod metrics;

@@ -6,6 +6,7 @@
 //! | `break-glass/vip_NAME` | a claim that a human opened here |
 //! | `checks.json` | which checks passed ([`crate::checks::memory`]) |
 //! | `life` | a number of this machine's life, from one boot to the next |
+//! | `database-lease` | until when this node leads the databases, for its programs |
 //! | `session-key.json` | the key with the coordinator: the next run of the agent goes on with it |
 //!
 //! Guarantees: a file is its old or its new version, and new when a write returned `Ok`. Nothing
@@ -14,14 +15,17 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use hamesh_claims::Moment;
 use hamesh_claims::member::RunMemory;
 use hamesh_proto::ids::ClaimId;
 use hamesh_proto::{hex, random};
 
 use super::keys::StoredKeys;
+
+const DATABASE_LEASE: &str = "database-lease";
 
 /// The runtime directory.
 #[derive(Clone, Debug)]
@@ -98,6 +102,25 @@ impl RunDir {
     pub fn session_keys(&self) -> StoredKeys {
         let text = fs::read(self.0.join("session-key.json")).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Tells programs until when this node leads the databases: nanoseconds of the monotonic clock.
+    ///
+    /// # Errors
+    /// The system's own; what was told before is told yet.
+    pub fn lead_until(&self, until: Moment) -> io::Result<()> {
+        self.write(DATABASE_LEASE, format!("{}\n", until.nanos()).as_bytes())?;
+        // Patroni runs as another user.
+        fs::set_permissions(
+            self.0.join(DATABASE_LEASE),
+            fs::Permissions::from_mode(0o644),
+        )
+    }
+
+    /// What was told last in this boot; `None`: this node never led in it.
+    pub fn leads_until(&self) -> Option<Moment> {
+        let text = fs::read_to_string(self.0.join(DATABASE_LEASE)).ok()?;
+        Some(Moment::from_nanos(text.trim().parse().unwrap_or_default()))
     }
 
     /// A number of this machine's life since it booted: drawn once, and in no copy of its disk.

@@ -6,13 +6,13 @@
 //! started with the node's first claim and not before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hamesh_claims::ids::BootId;
 use hamesh_claims::member::Durable;
 use hamesh_claims::message::Health;
+use hamesh_kernel::load::Claimed;
 use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::v1;
 use tokio::sync::{mpsc, watch};
@@ -23,6 +23,7 @@ use super::duty::Judged;
 use super::fencing::Fencing;
 use super::holder::{Holder, Order};
 use super::keys::{SentKeys, StoredKeys};
+use super::lease::DatabaseLease;
 use super::machine::Machine;
 use super::metrics::ClaimMetrics;
 use super::orders::{FromHolder, Orders, Unheard};
@@ -34,6 +35,7 @@ use super::words;
 use crate::assignment::Assignment;
 use crate::checks::Reports;
 use crate::gossip::PeersView;
+use crate::primary::Word as DatabaseWord;
 use crate::session::SessionState;
 use crate::state::StateDir;
 
@@ -61,6 +63,8 @@ pub struct Service {
     pub keys: watch::Receiver<Option<v1::LeaseKeys>>,
     /// How well the node could serve each claim that has checks.
     pub health: watch::Receiver<Reports>,
+    /// What is said of this node's database.
+    pub database: DatabaseInputs,
     /// The others, by gossip.
     pub peers: watch::Receiver<Arc<PeersView>>,
     /// True: give everything back.
@@ -73,6 +77,15 @@ pub struct Service {
     pub metrics: Arc<ClaimMetrics>,
     /// Whether another machine took the node's name over.
     pub superseded: bool,
+}
+
+/// The way between the claims and what looks after the database.
+#[derive(Debug)]
+pub struct DatabaseInputs {
+    /// What is said of it.
+    pub words: watch::Receiver<DatabaseWord>,
+    /// Until when this node leads.
+    pub lease: DatabaseLease,
 }
 
 /// The thread, while there is one.
@@ -108,7 +121,7 @@ impl Service {
         let boot = BootId(boot_number(&self.boot_id));
         let metrics = || Arc::clone(&self.metrics);
         let holder = Holder::new(self.node.clone(), self.start, boot, metrics());
-        let machine = Machine::new(self.run.clone());
+        let machine = Machine::new(self.run.clone(), self.database.lease.clone());
         let (orders, words) = start(holder, machine, metrics())?;
         Ok(Thread { orders, words })
     }
@@ -117,13 +130,18 @@ impl Service {
     /// healthy.
     fn judged(&self) -> BTreeMap<ClaimId, Judged> {
         let reports = self.health.borrow();
+        let database = self.database.words.borrow();
         let assignment = self.assignment.borrow();
         let claims = assignment.iter().flat_map(|found| &found.claims);
         claims
             .map(|claim| {
-                let judged = match reports.get(&claim.id) {
+                let checked = || match reports.get(&claim.id) {
                     Some(report) => (report.health, report.why.clone()),
                     None => (Health::Failed, "not checked yet".to_owned()),
+                };
+                let judged = match claim.id.is_database() {
+                    true => database.judged.clone(),
+                    false => checked(),
                 };
                 (claim.id.clone(), judged)
             })
@@ -155,6 +173,12 @@ impl Service {
                 Ok(()) = self.health.changed() => {
                     self.health.mark_unchanged();
                     orders.give(Order::Health(self.judged()))
+                }
+                Ok(()) = self.database.words.changed() => {
+                    let without = self.database.words.borrow_and_update().without;
+                    orders
+                        .give(Order::Health(self.judged()))
+                        .and_then(|()| orders.give(Order::Database(without)))
                 }
                 Ok(()) = self.peers.changed() => {
                     self.peers.mark_unchanged();
@@ -207,10 +231,7 @@ impl Service {
         for claim in &assignment.claims {
             disk.insert(claim.id.clone(), self.disk(&claim.id).await);
         }
-        let claims = assignment.claims.iter();
-        let addresses = claims.flat_map(|claim| claim.addresses.clone());
-        let claimed: BTreeSet<IpAddr> = addresses.chain(self.reported_addresses()).collect();
-        fencing.want(claimed);
+        fencing.want(self.claimed());
         let brief = Brief::of(&assignment, &disk, fencing.former().clone());
         Some(Arc::new(brief))
     }
@@ -321,17 +342,22 @@ impl Service {
             tracing::warn!(why, "the holder's thread may be late under load: {why}");
         }
         self.report.send_replace(report);
-        let assignment = self.assignment.borrow().clone();
-        let claims = assignment.iter().flat_map(|assignment| &assignment.claims);
-        let addresses = claims.flat_map(|claim| claim.addresses.clone());
-        let claimed = addresses.chain(self.reported_addresses()).collect();
-        fencing.want(claimed)
+        fencing.want(self.claimed())
     }
 
-    fn reported_addresses(&self) -> Vec<IpAddr> {
-        let report = self.report.borrow();
-        let views = report.claims.values();
-        views.flat_map(|view| view.addresses.clone()).collect()
+    /// What this node has or had a part in, and has not ended yet.
+    fn claimed(&self) -> Claimed {
+        let (assignment, report) = (self.assignment.borrow(), self.report.borrow());
+        let told = assignment.iter().flat_map(|assignment| &assignment.claims);
+        let told = told.map(|claim| (&claim.id, &claim.addresses));
+        let cared_for = report.claims.iter();
+        let cared_for = cared_for.map(|(id, view)| (id, &view.addresses));
+        let mut claimed = Claimed::default();
+        for (id, addresses) in told.chain(cared_for) {
+            claimed.database |= id.is_database();
+            claimed.addresses.extend(addresses);
+        }
+        claimed
     }
 
     fn alive(&self) -> BTreeSet<NodeId> {

@@ -24,33 +24,64 @@ pub enum Trouble {
     Other(String),
 }
 
+/// What a claim stands for in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// Addresses, held together.
+    Addresses(&'a [IpAddr]),
+    /// Leading the databases.
+    Database,
+}
+
+impl<'a> Subject<'a> {
+    /// The addresses that come with it.
+    pub const fn addresses(self) -> &'a [IpAddr] {
+        match self {
+            Self::Addresses(addresses) => addresses,
+            Self::Database => &[],
+        }
+    }
+}
+
 /// The machine around the holder.
 pub trait World {
     /// The monotonic clock, read now.
     fn now(&mut self) -> Moment;
 
-    /// Opens the fence for these addresses until then, puts them on their interfaces, announces
+    /// Opens the fence of a claim until then, puts its addresses on their interfaces, announces
     /// them. On any other outcome than [`Written::Live`] nothing is held.
     ///
     /// # Errors
     /// [`Trouble`]: nothing is held.
-    fn take(&mut self, addresses: &[IpAddr], until: Moment) -> Result<Written, Trouble>;
+    fn take(&mut self, what: Subject<'_>, until: Moment) -> Result<Written, Trouble>;
 
     /// Moves the deadline of an open fence. On any other outcome than [`Written::Live`] nothing is
     /// held.
     ///
     /// # Errors
     /// [`Trouble`]: nothing is held.
-    fn renew(&mut self, addresses: &[IpAddr], until: Moment) -> Result<Written, Trouble>;
+    fn renew(&mut self, what: Subject<'_>, until: Moment) -> Result<Written, Trouble>;
 
     /// Closes the fence and takes the addresses away.
     ///
     /// # Errors
     /// [`Trouble::NotLoaded`]: the addresses are away all the same. Any other: they may be open.
-    fn give_back(&mut self, addresses: &[IpAddr]) -> Result<(), Trouble>;
+    fn give_back(&mut self, what: Subject<'_>) -> Result<(), Trouble>;
 
-    /// For how long all of these addresses are still open in the kernel, by whomever.
-    fn still_open(&mut self, addresses: &[IpAddr]) -> Option<Duration>;
+    /// For how long all of it is still open in the kernel, by whomever.
+    fn still_open(&mut self, what: Subject<'_>) -> Option<Duration>;
+
+    /// Lets Patroni take part without a lease. Not to be called while one is live.
+    ///
+    /// # Errors
+    /// [`Trouble`]: all is as it was.
+    fn stand_by(&mut self) -> Result<(), Trouble>;
+
+    /// Lets others read from this node's database for so long.
+    ///
+    /// # Errors
+    /// [`Trouble`]: all is as it was.
+    fn let_read(&mut self, during: Duration) -> Result<(), Trouble>;
 
     /// Writes to `/run`; done when it returns.
     ///

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hamesh_agent::claims::world::{Trouble, World};
+use hamesh_agent::claims::world::{Subject, Trouble, World};
 use hamesh_claims::Moment;
 use hamesh_claims::member::RunMemory;
 use hamesh_kernel::fence::Written;
@@ -76,7 +76,7 @@ impl Memory {
         if now < until {
             return Ok(Written::Live);
         }
-        self.give_back(addresses)?;
+        self.give_back(Subject::Addresses(addresses))?;
         Ok(Written::TooLate)
     }
 }
@@ -86,7 +86,8 @@ impl World for Memory {
         self.clock.now()
     }
 
-    fn take(&mut self, addresses: &[IpAddr], until: Moment) -> Result<Written, Trouble> {
+    fn take(&mut self, what: Subject<'_>, until: Moment) -> Result<Written, Trouble> {
+        let addresses = what.addresses();
         if self.flushed {
             return Err(Trouble::NotLoaded);
         }
@@ -97,19 +98,21 @@ impl World for Memory {
         Ok(written)
     }
 
-    fn renew(&mut self, addresses: &[IpAddr], until: Moment) -> Result<Written, Trouble> {
+    fn renew(&mut self, what: Subject<'_>, until: Moment) -> Result<Written, Trouble> {
+        let addresses = what.addresses();
         if self.flushed {
-            drop(self.give_back(addresses));
+            drop(self.give_back(what));
             return Err(Trouble::NotLoaded);
         }
         if !self.live(addresses) {
-            self.give_back(addresses)?;
+            self.give_back(what)?;
             return Ok(Written::Lapsed);
         }
         self.arm(addresses, until)
     }
 
-    fn give_back(&mut self, addresses: &[IpAddr]) -> Result<(), Trouble> {
+    fn give_back(&mut self, what: Subject<'_>) -> Result<(), Trouble> {
+        let addresses = what.addresses();
         if self.stuck {
             return Err(Trouble::Other("the kernel is stuck".to_owned()));
         }
@@ -123,11 +126,20 @@ impl World for Memory {
         Ok(())
     }
 
-    fn still_open(&mut self, addresses: &[IpAddr]) -> Option<Duration> {
+    fn still_open(&mut self, what: Subject<'_>) -> Option<Duration> {
+        let addresses = what.addresses();
         let now = self.clock.now();
         let left = addresses.iter().map(|ip| self.open.get(ip).copied());
         let left = left.collect::<Option<Vec<_>>>()?.into_iter().min()?;
         (now < left).then(|| left.since(now))
+    }
+
+    fn stand_by(&mut self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    fn let_read(&mut self, _during: Duration) -> Result<(), Trouble> {
+        Ok(())
     }
 
     fn remember(&mut self, claim: &ClaimId, memory: &RunMemory) -> Result<(), Trouble> {

@@ -12,7 +12,7 @@ use hamesh_claims::ids::NodeName;
 use hamesh_claims::lease::Timing;
 use hamesh_proto::ids::{ClaimId, NodeId};
 use hamesh_proto::ports;
-use hamesh_roles::{Candidates, Vip, VipName};
+use hamesh_roles::{Candidates, DatabaseCluster, Site, Vip, VipName};
 
 use crate::store::Revision;
 use crate::world::World;
@@ -40,7 +40,7 @@ pub struct Place {
 /// One claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// What it stands for.
+    /// What it stands for; none: leading the databases.
     pub addresses: Vec<IpAddr>,
     /// The enrolled nodes that may hold it.
     pub members: BTreeSet<NodeName>,
@@ -64,12 +64,14 @@ impl Wishes {
         };
         let candidates = Candidates::of(site);
         let claim = |(name, vip): (&VipName, &Vip)| {
-            let candidates = candidates.for_vip(vip);
-            (claim_of(name), wanted(world, name, vip, candidates))
+            let (claim, candidates) = (claim_of(name), candidates.for_vip(vip));
+            let addresses = vip.addresses.clone();
+            let wanted = wanted(world, &claim, spec_of(vip), addresses, candidates);
+            (claim, wanted)
         };
         // There is none as long as what served before holds the addresses alone.
         let claimed = site.vips.iter().filter(|(_, vip)| vip.held_by.is_claimed());
-        let claims = claimed.map(claim);
+        let claims = claimed.map(claim).chain(database(world));
         Self {
             revision: world.revision,
             nodes: world.nodes.iter().filter_map(place).collect(),
@@ -88,10 +90,29 @@ pub fn name_of(node: &NodeId) -> NodeName {
     NodeName::new(node.as_str())
 }
 
+/// Every claim that this site could have.
+pub fn claims_of(site: &Site) -> impl Iterator<Item = ClaimId> {
+    let database = (!site.database_members().is_empty()).then(ClaimId::database);
+    site.vips.keys().map(claim_of).chain(database)
+}
+
+/// The claim on leading the databases. Who leads is Patroni's to say, so nobody is preferred.
+fn database(world: &World) -> Option<(ClaimId, Wanted)> {
+    let members = world.desired.site.database_members();
+    if members.is_empty() {
+        return None;
+    }
+    let spec = Spec::new(Timing::new(DatabaseCluster::LEASE));
+    let claim = ClaimId::database();
+    let wanted = wanted(world, &claim, spec, Vec::new(), members.into_iter());
+    Some((claim, wanted))
+}
+
 fn wanted<'a>(
     world: &World,
-    name: &VipName,
-    vip: &Vip,
+    claim: &ClaimId,
+    spec: Spec,
+    addresses: Vec<IpAddr>,
     candidates: impl Iterator<Item = &'a NodeId>,
 ) -> Wanted {
     let (enrolled, missing): (Vec<_>, Vec<_>) =
@@ -99,12 +120,12 @@ fn wanted<'a>(
     let wishes = &world.claim_wishes;
     let drained = wishes.drained.keys().map(name_of).collect();
     let spec = Spec {
-        paused: wishes.paused.contains(&claim_of(name)),
+        paused: wishes.paused.contains(claim),
         drained,
-        ..spec_of(vip)
+        ..spec
     };
     Wanted {
-        addresses: vip.addresses.clone(),
+        addresses,
         members: enrolled.into_iter().map(name_of).collect(),
         missing: missing.into_iter().map(name_of).collect(),
         spec,

@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use hamesh_claims::group::{Group, Record};
 use hamesh_claims::ids::{GroupVersion, NodeName};
 use hamesh_proto::ids::{ClaimId, NodeId};
-use hamesh_roles::{Site, Vip, VipName};
+use hamesh_roles::{DatabaseCluster, Site, Vip, VipName};
 
 use super::Base;
 use super::roll::Voices;
-use super::told::vip_name;
+use super::told::{ToldVip, vip_name};
 use crate::backup::rebirth::reborn_claim;
-use crate::claims::wanted::{claim_of, name_of};
+use crate::claims::wanted::{claims_of, name_of};
 use crate::records::ClaimRecord;
 
 /// The records of all claims that any voice or the backup knows, also of those that left the site:
@@ -30,8 +30,7 @@ pub fn records(
 ) -> BTreeMap<ClaimId, ClaimRecord> {
     let told = voices.iter().flat_map(|(_, told)| told.groups.keys());
     let known: BTreeSet<ClaimId> = told.chain(base.claims.keys()).cloned().collect();
-    let wanted = site.vips.keys().map(claim_of);
-    let claims: BTreeSet<ClaimId> = known.into_iter().chain(wanted).collect();
+    let claims: BTreeSet<ClaimId> = known.into_iter().chain(claims_of(site)).collect();
     let record = |claim: ClaimId| {
         let record = record(base, voices, site, &claim)?;
         Some((claim, reborn_claim(record, incarnation)))
@@ -48,14 +47,14 @@ pub fn awaited(record: &ClaimRecord, voices: &Voices<'_>) -> Vec<NodeId> {
 
 /// `None`: nobody could hold it, so far as is known; it begins as a new one.
 fn record(base: &Base, voices: &Voices<'_>, site: &Site, claim: &ClaimId) -> Option<Record> {
-    let name = vip_name(claim).ok()?;
+    let name = vip_name(claim).ok();
     let groups = voices.iter().filter_map(|(_, told)| told.groups.get(claim));
     let groups: Vec<_> = groups.collect();
     let mut everyone: BTreeSet<NodeName> = groups
         .iter()
         .flat_map(|group| group.everyone.iter().cloned())
         .collect();
-    everyone.extend(unheard(voices, &name));
+    everyone.extend(unheard(voices, site, name.as_ref()));
     let before = base.claims.get(claim);
     // Whoever could tell better was not heard.
     if groups.is_empty()
@@ -69,10 +68,13 @@ fn record(base: &Base, voices: &Voices<'_>, site: &Site, claim: &ClaimId) -> Opt
     }
     let latest = groups.iter().map(|group| group.version).max();
     let version = GroupVersion(latest.unwrap_or_default()).next();
-    let told = voices.iter().filter_map(|(_, told)| told.vips.get(&name));
-    let longest = told
+    let longest = told_of(voices, name.as_ref())
         .map(|vip| vip.ttl)
-        .chain(site.vips.get(&name).map(|vip| vip.ttl))
+        .chain(
+            name.as_ref()
+                .and_then(|name| Some(site.vips.get(name)?.ttl)),
+        )
+        .chain(claim.is_database().then_some(DatabaseCluster::LEASE))
         .chain(before.map(|record| record.longest_ttl))
         .max();
     let longest = longest.unwrap_or(Vip::DEFAULT_TTL);
@@ -80,9 +82,20 @@ fn record(base: &Base, voices: &Voices<'_>, site: &Site, claim: &ClaimId) -> Opt
 }
 
 /// Candidates that were not heard: any of them may have been a member.
-fn unheard(voices: &Voices<'_>, name: &VipName) -> BTreeSet<NodeName> {
-    let told = voices.iter().filter_map(|(_, told)| told.vips.get(name));
-    let candidates = told.flat_map(|vip| &vip.candidates);
-    let unheard = candidates.filter(|node| voices.get(node).is_none());
-    unheard.map(name_of).collect()
+fn unheard(voices: &Voices<'_>, site: &Site, name: Option<&VipName>) -> BTreeSet<NodeName> {
+    let is_silent = |node: &&NodeId| voices.get(node).is_none();
+    let Some(name) = name else {
+        let members = site.database_members().into_iter();
+        return members.filter(is_silent).map(name_of).collect();
+    };
+    let candidates = told_of(voices, Some(name)).flat_map(|vip| &vip.candidates);
+    candidates.filter(is_silent).map(name_of).collect()
+}
+
+fn told_of<'a>(
+    voices: &'a Voices<'_>,
+    name: Option<&VipName>,
+) -> impl Iterator<Item = &'a ToldVip> {
+    let told = voices.iter();
+    told.filter_map(move |(_, told)| told.vips.get(name?))
 }

@@ -11,7 +11,7 @@ use super::document::{Document, From, held};
 use super::groups;
 use super::roll::{All, Part, Row, Voices, names, rows};
 use super::{Base, Id};
-use crate::claims::wanted::claim_of;
+use crate::claims::wanted::claims_of;
 use crate::records::{CertificateRecord, ClaimRecord, Revocation};
 
 /// How a recovery stands.
@@ -170,7 +170,7 @@ fn holders(rows: &[Row], site: &Site) -> BTreeMap<ClaimId, Vec<NodeId>> {
         let nodes = nodes.collect();
         (claim, nodes)
     };
-    site.vips.keys().map(claim_of).map(of).collect()
+    claims_of(site).map(of).collect()
 }
 
 /// Those of the backup that did not expire, and all that voices know. Of these nobody knows whose

@@ -142,7 +142,10 @@ impl Told {
             .into_iter()
             .map(vip_terms)
             .collect::<Result<BTreeMap<_, _>, _>>()?;
-        let vips = held.claims.into_iter().map(|claim| {
+        let vips = held.claims.into_iter();
+        // Leading the databases follows from the roles; of it only the group is remembered.
+        let vips = vips.filter(|claim| claim.name != ClaimId::database().as_str());
+        let vips = vips.map(|claim| {
             let id: ClaimId = parse("claims.name", &claim.name)?;
             let terms = terms.remove(&id);
             Ok((vip_name(&id)?, told_vip(claim, terms)?))

@@ -358,6 +358,7 @@ fn request(txn: Txn) -> pb::TxnRequest {
     let success = txn.writes.into_iter().map(|write| pb::RequestOp {
         request: Some(match write {
             Write::Put { key, value } => pb::request_op::Request::RequestPut(pb::PutRequest {
+                lease: 0,
                 key: key.into_bytes(),
                 value,
             }),

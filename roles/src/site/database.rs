@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
+use hamesh_proto::ids::NodeId;
+
+use super::{Mode, Site};
+use crate::role::Role;
 use crate::words::SqlName;
 
 /// What the nodes of the role `database` do together: one cluster of PostgreSQL.
@@ -27,10 +32,28 @@ impl DatabaseCluster {
         "public",
     ];
 
+    /// How long a lease on leading lasts: a leader that falls silent is succeeded so soon.
+    pub const LEASE: Duration = Duration::from_secs(2);
+
     /// The users of applications.
     pub fn users(&self) -> impl Iterator<Item = &SqlName> {
         let owners: std::collections::BTreeSet<_> = self.databases.values().collect();
         owners.into_iter()
+    }
+}
+
+impl Site {
+    /// The nodes that may lead the databases, in the order of their names. None as long as one of
+    /// them is only looked at: what leads there knows of no lease.
+    pub fn database_members(&self) -> Vec<&NodeId> {
+        let nodes = self.nodes.iter();
+        let members = nodes.filter(|(_, node)| node.role == Some(Role::Database));
+        let members: Vec<_> = members.collect();
+        let looked_at = members.iter().any(|(_, node)| node.mode == Mode::Observe);
+        if self.database.is_none() || looked_at {
+            return Vec::new();
+        }
+        members.into_iter().map(|(id, _)| id).collect()
     }
 }
 

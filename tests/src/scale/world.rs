@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hamesh_agent::claims::machine::monotonic;
-use hamesh_agent::claims::world::{Trouble, World};
+use hamesh_agent::claims::world::{Subject, Trouble, World};
 use hamesh_claims::Moment;
 use hamesh_claims::member::RunMemory;
 use hamesh_kernel::fence::Written;
@@ -117,7 +117,8 @@ impl World for Machine {
         monotonic()
     }
 
-    fn take(&mut self, addresses: &[IpAddr], until: Moment) -> Result<Written, Trouble> {
+    fn take(&mut self, what: Subject<'_>, until: Moment) -> Result<Written, Trouble> {
+        let addresses = what.addresses();
         let was_open = self.open_until(addresses).is_some();
         let written = self.arm(addresses, until, monotonic());
         if written == Written::Live && !was_open {
@@ -127,7 +128,8 @@ impl World for Machine {
         Ok(written)
     }
 
-    fn renew(&mut self, addresses: &[IpAddr], until: Moment) -> Result<Written, Trouble> {
+    fn renew(&mut self, what: Subject<'_>, until: Moment) -> Result<Written, Trouble> {
+        let addresses = what.addresses();
         let now = monotonic();
         let before = self.open_until(addresses).filter(|before| now < *before);
         let Some(before) = before else {
@@ -144,14 +146,24 @@ impl World for Machine {
         Ok(written)
     }
 
-    fn give_back(&mut self, addresses: &[IpAddr]) -> Result<(), Trouble> {
+    fn give_back(&mut self, what: Subject<'_>) -> Result<(), Trouble> {
+        let addresses = what.addresses();
         self.close(addresses);
         Ok(())
     }
 
-    fn still_open(&mut self, addresses: &[IpAddr]) -> Option<Duration> {
+    fn still_open(&mut self, what: Subject<'_>) -> Option<Duration> {
+        let addresses = what.addresses();
         let (now, until) = (monotonic(), self.open_until(addresses)?);
         (now < until).then(|| until.since(now))
+    }
+
+    fn stand_by(&mut self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    fn let_read(&mut self, _during: Duration) -> Result<(), Trouble> {
+        Ok(())
     }
 
     fn remember(&mut self, claim: &ClaimId, memory: &RunMemory) -> Result<(), Trouble> {
@@ -186,13 +198,22 @@ mod tests {
         let mut machine = Machine::new(Arc::new(socket), Arc::clone(&tally), TTL);
         let ip = ["10.0.0.1".parse().expect("an address")];
         let now = monotonic();
-        assert_eq!(machine.take(&ip, now.plus(TTL)), Ok(Written::Live));
+        assert_eq!(
+            machine.take(Subject::Addresses(&ip), now.plus(TTL)),
+            Ok(Written::Live)
+        );
         assert_eq!(tally.held(), 1);
         tally.begin();
         let answered = monotonic().plus(TTL - Duration::from_millis(20));
-        assert_eq!(machine.renew(&ip, answered), Ok(Written::Live));
+        assert_eq!(
+            machine.renew(Subject::Addresses(&ip), answered),
+            Ok(Written::Live)
+        );
         machine.open.insert(ip[0], now);
-        assert_eq!(machine.renew(&ip, now.plus(TTL)), Ok(Written::Lapsed));
+        assert_eq!(
+            machine.renew(Subject::Addresses(&ip), now.plus(TTL)),
+            Ok(Written::Lapsed)
+        );
         assert_eq!(tally.held(), 0);
         let seen = tally.end();
         assert_eq!((seen.renewals(), seen.lapsed, seen.let_go), (1, 1, 1));

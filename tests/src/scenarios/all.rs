@@ -185,12 +185,8 @@ pub const ALL: &[Scenario] = &[
         identity::foreign,
     ),
     on_whole(
-        "a certificate is renewed without a restart",
-        identity::renewal,
-    ),
-    on_whole(
-        "a node off past its expiry waits for an admin",
-        identity::expired,
+        "a certificate is renewed without a restart, and one that expired waits for an admin",
+        identity::renewed_or_expired,
     ),
     on_whole("a removed node is refused at once", identity::removed),
     on_whole(

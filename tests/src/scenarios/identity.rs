@@ -5,12 +5,15 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::World;
-use crate::site::views::NewToken;
+use crate::site::views::{AgentStatus, NewToken};
 use crate::site::wait::until;
 use crate::site::{Answer, COORDINATOR, PATIENCE, Site};
 
 /// Lifetime of certificates while renewal is watched: the shortest that a coordinator takes.
 const SHORT_LIFE: Duration = Duration::from_secs(180);
+/// Who renews its certificate, and whose expires.
+const RENEWS: &str = "node-1";
+const EXPIRES: &str = "node-2";
 
 /// A token that is wrong, of another node, used, revoked or expired admits nobody.
 pub fn tokens(world: &World) -> Result<()> {
@@ -104,13 +107,41 @@ pub fn foreign(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Certificates are renewed and used without a restart, long before they expire.
-pub fn renewal(world: &World) -> Result<()> {
+/// Certificates of a short life: a node that is up renews its own without a restart; one that is
+/// off past the end of its own comes back when an admin says so, and not before.
+pub fn renewed_or_expired(world: &World) -> Result<()> {
     let site = &world.site;
-    live_shortly(site, "node-1")?;
-    let first = site.agent("node-1")?;
-    let renewed = until("node-1 renews its certificate", 2 * SHORT_LIFE, || {
-        let now = site.agent("node-1")?;
+    live_shortly(site, &[RENEWS, EXPIRES])?;
+    let first = site.agent(RENEWS)?;
+    site.sh(EXPIRES, "systemctl stop hamesh-agent")?;
+    renewed(site, &first)?;
+    let check = "openssl x509 -checkend 0 -noout -in /var/lib/hamesh-agent/identity.pem";
+    until("the other's certificate expires", 2 * SHORT_LIFE, || {
+        let answer = site.try_sh(EXPIRES, check)?;
+        ensure!(answer.code == 1, "{answer:?}");
+        Ok(())
+    })?;
+    set_lifetime(site, None)?;
+    let address = address(site, COORDINATOR)?;
+    let again = format!("hamesh-agent re-enroll --coordinator {address}:7444");
+    let refused = site.try_sh(EXPIRES, &again)?;
+    ensure!(
+        refused.code != 0,
+        "it came back without anybody's leave: {refused:?}"
+    );
+    ensure!(
+        site.status()?.node(EXPIRES)?.state != "alive",
+        "alive with an expired certificate"
+    );
+    site.coordctl(&["node", "re-enrol", EXPIRES, "--valid", "10m"])?;
+    site.sh(EXPIRES, &again)?;
+    site.until_whole()
+}
+
+/// Waits until a node has another certificate than `first`, and shows it.
+fn renewed(site: &Site, first: &AgentStatus) -> Result<()> {
+    let renewed = until("it renews its certificate", 2 * SHORT_LIFE, || {
+        let now = site.agent(RENEWS)?;
         ensure!(
             now.started_unix_ms == first.started_unix_ms,
             "it was restarted"
@@ -123,9 +154,9 @@ pub fn renewal(world: &World) -> Result<()> {
         Ok(now.certificate.serial)
     })?;
     // Who asks for metrics is shown the new one.
-    let address = address(site, "node-1")?;
+    let address = address(site, RENEWS)?;
     let shown = site.sh(
-        "node-2",
+        "node-3",
         &format!(
             "identity=/var/lib/hamesh-agent/identity.pem; openssl s_client -connect {address}:7446 \
              -cert $identity -key $identity </dev/null 2>/dev/null | \
@@ -137,37 +168,9 @@ pub fn renewal(world: &World) -> Result<()> {
         shown.trim_start_matches('0') == renewed.trim_start_matches('0'),
         "shown is {shown}, not {renewed}"
     );
-    set_lifetime(site, None)?;
-    site.until_whole()
+    Ok(())
 }
 
-/// A node that was off past its certificate's end stays out until an admin opens the window.
-pub fn expired(world: &World) -> Result<()> {
-    let site = &world.site;
-    live_shortly(site, "node-1")?;
-    site.sh("node-1", "systemctl stop hamesh-agent")?;
-    let check = "openssl x509 -checkend 0 -noout -in /var/lib/hamesh-agent/identity.pem";
-    until("node-1's certificate expires", 2 * SHORT_LIFE, || {
-        let answer = site.try_sh("node-1", check)?;
-        ensure!(answer.code == 1, "{answer:?}");
-        Ok(())
-    })?;
-    set_lifetime(site, None)?;
-    let address = address(site, COORDINATOR)?;
-    let again = format!("hamesh-agent re-enroll --coordinator {address}:7444");
-    let refused = site.try_sh("node-1", &again)?;
-    ensure!(
-        refused.code != 0,
-        "it came back without anybody's leave: {refused:?}"
-    );
-    ensure!(
-        site.status()?.node("node-1")?.state != "alive",
-        "alive with an expired certificate"
-    );
-    site.coordctl(&["node", "re-enrol", "node-1", "--valid", "10m"])?;
-    site.sh("node-1", &again)?;
-    site.until_state("node-1", "alive")
-}
 
 /// A removed node is refused at once, by the coordinator and by its former peers.
 pub fn removed(world: &World) -> Result<()> {
@@ -243,11 +246,13 @@ pub(super) fn enrol_anew_at(site: &Site, node: &str, address: &str) -> Result<()
     Ok(())
 }
 
-/// Gives a node a certificate of a short life.
-fn live_shortly(site: &Site, node: &str) -> Result<()> {
+/// Gives nodes certificates of a short life.
+fn live_shortly(site: &Site, nodes: &[&str]) -> Result<()> {
     let life = format!("{}s", SHORT_LIFE.as_secs());
     set_lifetime(site, Some(&life))?;
-    enrol_anew(site, node)?;
+    for node in nodes {
+        enrol_anew(site, node)?;
+    }
     site.until_whole()
 }
 

@@ -57,7 +57,7 @@ fn flushed() -> Result<()> {
 
 fn desired(lab: &Lab) -> Result<Desired> {
     let interfaces = lab.nodes[0].rtnl()?.interfaces()?;
-    let claimed = claimed().0;
+    let claimed = claimed().addresses;
     Ok(Desired {
         devices: interfaces.fenced(&claimed).devices,
         addresses: claimed,
@@ -115,7 +115,7 @@ fn addresses_change() -> Result<()> {
     let lab = Lab::new(1)?;
     let node = &lab.nodes[0];
     node.configure()?;
-    let only_v6 = Claimed([VIPS[1]].into());
+    let only_v6 = Claimed::of([VIPS[1]].into());
     node.namespace.within(|| Ok(load::load(&only_v6)?))?;
     ensure!(
         lab.answers(node, VIP4)?,

@@ -147,7 +147,7 @@ impl Node {
 }
 
 pub fn claimed() -> Claimed {
-    Claimed(VIPS.into())
+    Claimed::of(VIPS.into())
 }
 
 /// The whole network. The hub has 10.77.0.1 and fd77::1 on its bridge.

@@ -110,7 +110,7 @@ fn rules(lab: &Lab) -> Result<Vec<Rule>> {
     let devices = lab.nodes[0]
         .rtnl()?
         .interfaces()?
-        .fenced(&claimed().0)
+        .fenced(&claimed().addresses)
         .devices;
     let addresses: BTreeSet<_> = VIPS.into();
     let desired = Desired { addresses, devices };

@@ -64,7 +64,7 @@ impl Duty {
 
     fn open(&mut self, until: Moment, world: &mut impl World, out: &mut Outbox) -> bool {
         let read = world.now();
-        let written = world.take(&self.spec.addresses, until);
+        let written = world.take(self.spec.subject(), until);
         self.inherited = None;
         // Whatever was left open under an earlier lease is open under this one.
         self.unclosed = false;
@@ -79,7 +79,7 @@ impl Duty {
 
     fn rearm(&mut self, until: Moment, world: &mut impl World, out: &mut Outbox) -> bool {
         let read = world.now();
-        let written = world.renew(&self.spec.addresses, until);
+        let written = world.renew(self.spec.subject(), until);
         let armed = self.judge_commit(written, until, read, world, out);
         if armed {
             self.series.armed(until);
@@ -112,7 +112,7 @@ impl Duty {
                 Commit::Stands => return true,
                 Commit::Again(_) => {
                     read = world.now();
-                    written = world.renew(&self.spec.addresses, until);
+                    written = world.renew(self.spec.subject(), until);
                 }
                 Commit::Delete => break,
             }
@@ -137,7 +137,7 @@ impl Duty {
         }
         match &mut message {
             ToCoordinator::Request(request) => match &request.want {
-                Want::Acquire if self.why_unable().is_some() => {
+                Want::Acquire if self.why_unable().is_some() || self.must_not() => {
                     request.want = Want::Nothing(Declines::Unable);
                 }
                 Want::Renew(_) => {
@@ -158,7 +158,7 @@ impl Duty {
     /// Closes and writes what should be closed and written. Whether all is.
     pub(super) fn settle_debts(&mut self, world: &mut impl World, out: &mut Outbox) -> bool {
         if self.unclosed {
-            match world.give_back(&self.spec.addresses) {
+            match world.give_back(self.spec.subject()) {
                 Ok(()) | Err(Trouble::NotLoaded) => self.unclosed = false,
                 Err(trouble) => out.say(&self.id, Said::NotClosed(trouble)),
             }

@@ -28,7 +28,7 @@ impl Holder {
             self.metrics.of(&id).break_glass(false);
             if let Some(spec) = self.brief.claims.get(&id) {
                 // What stays open is closed by the next reconciliation.
-                drop(world.give_back(&spec.addresses));
+                drop(world.give_back(spec.subject()));
             }
             self.outbox.say(&id, Said::BreakGlass(false));
         }
@@ -44,9 +44,9 @@ impl Holder {
                 self.outbox.say(id, Said::BreakGlass(true));
             }
             let until = world.now().plus(BREAK_GLASS_FOR);
-            let renewed = world.renew(&spec.addresses, until);
+            let renewed = world.renew(spec.subject(), until);
             if !matches!(renewed, Ok(Written::Live)) {
-                let taken = world.take(&spec.addresses, until);
+                let taken = world.take(spec.subject(), until);
                 if let Err(trouble) = taken {
                     self.outbox.say(id, Said::Unable(trouble));
                 }

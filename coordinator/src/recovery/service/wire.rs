@@ -1,12 +1,15 @@
 //! How a recovery stands, as operators are told it.
 
+use std::collections::BTreeMap;
+
 use hamesh_proto::hex;
+use hamesh_proto::ids::ClaimId;
 use hamesh_proto::v1;
 use hamesh_roles::plan::Step;
 use prost::Message as _;
 use ring::digest::{SHA256, digest};
 
-use crate::claims::wanted::claim_of;
+use crate::claims::wanted::{claim_of, claims_of};
 use crate::recovery::Base;
 use crate::recovery::plan::{Outlook, Plan};
 use crate::recovery::roll::{Part, Row};
@@ -79,13 +82,19 @@ fn step(step: &Step) -> v1::PlanStep {
 }
 
 fn claims(plan: &Plan) -> Vec<v1::RecoveredClaim> {
-    let claim = |(name, vip): (_, &hamesh_roles::Vip)| {
-        let claim = claim_of(name);
+    let site = &plan.document.site;
+    let addresses = site.vips.iter();
+    let addresses: BTreeMap<_, _> = addresses
+        .map(|(name, vip)| (claim_of(name), vip.addresses.as_slice()))
+        .collect();
+    let claim = |claim: ClaimId| {
         let record = plan.claims.get(&claim);
         let group = record.map(|record| record.record.newest());
         let awaits = plan.awaits.get(&claim).into_iter().flatten();
         v1::RecoveredClaim {
-            addresses: vip.addresses.iter().map(ToString::to_string).collect(),
+            addresses: (addresses.get(&claim).into_iter().copied().flatten())
+                .map(ToString::to_string)
+                .collect(),
             holders: Vec::new(),
             group_version: group.map_or(0, |group| group.version.0),
             group: group
@@ -96,5 +105,5 @@ fn claims(plan: &Plan) -> Vec<v1::RecoveredClaim> {
             claim: claim.to_string(),
         }
     };
-    plan.document.site.vips.iter().map(claim).collect()
+    claims_of(site).map(claim).collect()
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{
-    MEMORY, Members, PATRONI_PORT, PATRONI_UNIT, POSTGRESQL_PEM, POSTGRESQL_PORT, command,
-    directory, file, key_of, plain, program, run, terms, unit,
+    DIRECTORY, MEMORY, Members, PATRONI_PORT, PATRONI_UNIT, POSTGRESQL_PEM, POSTGRESQL_PORT,
+    command, directory, file, key_of, plain, program, run, terms, unit,
 };
 use crate::engine::{Content, File, Resource, ResourceId};
 use crate::render::Place;
@@ -20,7 +20,7 @@ const DATA: &str = "/var/lib/postgresql/15/hamesh";
 /// Seconds that a leader which is silent leads on.
 const TTL_S: u32 = 20;
 /// Seconds between two looks.
-const LOOP_WAIT_S: u32 = 2;
+const LOOP_WAIT_S: u32 = 1;
 /// Seconds that a request to etcd is tried again for: the least that Patroni takes.
 const RETRY_S: u32 = 3;
 
@@ -48,6 +48,7 @@ pub(super) fn resources(
         program("memory.py", include_str!("programs/memory.py")),
         command("postgresql-memory", "memory.py", ("check", "write"), None),
         program("validate.py", include_str!("programs/validate.py")),
+        program("promote.py", include_str!("programs/promote.py")),
         Resource::File(config),
         directory(
             "/etc/systemd/system/patroni.service.d",
@@ -98,7 +99,7 @@ StartLimitIntervalSec=0
 # Where there is a watchdog Patroni has it restart a machine on which it hangs while it leads.
 ExecStartPre=+-/usr/bin/chown postgres /dev/watchdog
 Restart=always
-RestartSec=1s
+RestartSec=200ms
 ";
 
 /// What all members go by together; PostgreSQL's here must be the same on each.
@@ -167,6 +168,8 @@ postgresql:
   data_dir: {DATA}
   pgpass: /var/lib/postgresql/hamesh.pgpass
   custom_conf: {MEMORY}
+  # Who takes the leader key is promoted once it holds the claim, and not before.
+  pre_promote: /usr/bin/python3 {DIRECTORY}/promote.py
   # A new member does not wait for the leader's next checkpoint, minutes away.
   basebackup: [{{checkpoint: fast}}]
   use_unix_socket: true
@@ -192,8 +195,9 @@ fn parameters(key: &str) -> String {
     ssl_key_file: {key}
     password_encryption: scram-sha-256
     # A peer that is gone is noticed in seconds: whoever waits for it waits no longer.
-    wal_sender_timeout: 5s
-    wal_receiver_timeout: 5s
+    wal_sender_timeout: 1500ms
+    wal_receiver_timeout: 3s
+    wal_receiver_status_interval: 1s
     wal_retrieve_retry_interval: 1s
     tcp_keepalives_idle: 30
     tcp_keepalives_interval: 5
