@@ -21,5 +21,6 @@ pub mod scenarios;
 pub mod sim;
 pub mod site;
 pub mod soak;
+pub mod sql;
 pub mod tidy;
 pub mod vip;

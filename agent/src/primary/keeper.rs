@@ -138,6 +138,8 @@ struct Look {
     postgresql: Watched,
     patroni: Watched,
     standing: Standing,
+    /// Until when the fence was open when this agent started: under a lease of its last run.
+    inherited: Moment,
     /// The lease as programs were told of it.
     written: Option<Moment>,
     /// Who led when the lease that is live began.
@@ -154,7 +156,9 @@ impl Look {
             (open, fence.stands_by().unwrap_or_default())
         });
         let led = keeper.run.leads_until().is_some();
+        let inherited = open.map_or(Moment::ZERO, |left| monotonic().plus(left));
         Self {
+            inherited,
             postgresql: Watched::new(Program::PostgreSql),
             patroni: Watched::new(Program::Patroni),
             standing: Standing::at_start(led, open.is_some(), stands_by),
@@ -167,7 +171,7 @@ impl Look {
 
     fn step(&mut self, keeper: &Keeper, seen: Option<&Seen>, now: Moment) -> Todo {
         let me = keeper.node.as_str();
-        let until = keeper.lease.until();
+        let until = self.until(keeper);
         let leased = now < until;
         self.tell_programs(keeper, until);
         let act = self.standing.observe(leased, self.patroni.look(), now);
@@ -198,6 +202,15 @@ impl Look {
             kill: act == Act::Kill,
             remove,
         }
+    }
+
+    /// Until when the fence is open. What the last run left open counts until this one holds.
+    fn until(&mut self, keeper: &Keeper) -> Moment {
+        let until = keeper.lease.until();
+        if until > Moment::ZERO {
+            self.inherited = Moment::ZERO;
+        }
+        until.max(self.inherited)
     }
 
     fn tell(&mut self, keeper: &Keeper, word: Word, now: Moment) {
@@ -237,7 +250,8 @@ async fn ask_again(mut etcd: Etcd, seen: watch::Sender<Option<Seen>>) {
                 seen.send_replace(Some(Seen { view, asked }));
             }
             Err(why) => {
-                if trouble.as_ref() != Some(&why) {
+                // While it starts the reasons change many times.
+                if trouble.is_none() {
                     tracing::warn!(why, "etcd of the databases cannot be asked: {why}");
                 }
                 trouble = Some(why);

@@ -287,7 +287,22 @@ pub const ALL: &[Scenario] = &[
         "every secret of the database changes while it serves",
         database::rotated,
     ),
-    on_served("the database outlives its leader", database::leader_lost),
+    on_served(
+        "the database outlives its leader, lost in each way",
+        database::faults::leader_lost,
+    ),
+    on_served(
+        "the database outlives the standby that its commits wait for",
+        database::faults::standby_lost,
+    ),
+    on_served(
+        "an agent that begins anew on the leader closes nothing",
+        database::faults::agent_restarted,
+    ),
+    on_served(
+        "without a coordinator the database goes on",
+        database::faults::without_coordinators,
+    ),
     on_plain(
         "a site of keepalived and HAProxy is taken over while it serves",
         adopted::under_load::taken_over,

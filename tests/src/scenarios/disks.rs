@@ -23,8 +23,8 @@ const EDGE: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 130);
 const NETWORK: &str = "untrust";
 
 /// Where a daemon keeps its state.
-struct Disk {
-    node: &'static str,
+pub struct Disk<'a> {
+    node: &'a str,
     directory: &'static str,
     /// In the order in which they are started.
     units: &'static str,
@@ -32,7 +32,7 @@ struct Disk {
     size: &'static str,
 }
 
-const STORE: Disk = Disk {
+const STORE: Disk<'static> = Disk {
     node: COORDINATOR,
     directory: "/var/lib/hamesh",
     units: "hamesh-store hamesh-coordinator",
@@ -40,21 +40,26 @@ const STORE: Disk = Disk {
 };
 
 /// That of one of three coordinators.
-const ONE_OF_THREE: Disk = Disk {
+const ONE_OF_THREE: Disk<'static> = Disk {
     node: "control-2",
     ..STORE
 };
 
-const AGENT: Disk = Disk {
+const AGENT: Disk<'static> = Disk {
     node: NODE,
     directory: "/var/lib/hamesh-agent",
     units: "hamesh-agent",
     size: "256k",
 };
 
-impl Disk {
+impl<'a> Disk<'a> {
+    /// That of the agent on a node.
+    pub const fn of_agent(node: &'a str) -> Self {
+        Self { node, ..AGENT }
+    }
+
     /// Moves the state onto a small disk.
-    fn shrink(&self, site: &Site) -> Result<()> {
+    pub fn shrink(&self, site: &Site) -> Result<()> {
         let (directory, size) = (self.directory, self.size);
         self.while_stopped(
             site,
@@ -67,7 +72,7 @@ impl Disk {
     }
 
     /// Moves it back.
-    fn widen(&self, site: &Site) -> Result<()> {
+    pub fn widen(&self, site: &Site) -> Result<()> {
         let directory = self.directory;
         self.while_stopped(
             site,
@@ -85,7 +90,7 @@ impl Disk {
     }
 
     /// Leaves no page free.
-    fn fill(&self, site: &Site) -> Result<()> {
+    pub fn fill(&self, site: &Site) -> Result<()> {
         let directory = self.directory;
         let script = format!(
             "! dd if=/dev/zero of={directory}/ballast bs=4k 2>/dev/null; \
@@ -96,7 +101,8 @@ impl Disk {
         Ok(())
     }
 
-    fn make_room(&self, site: &Site) -> Result<()> {
+    /// Frees it again.
+    pub fn make_room(&self, site: &Site) -> Result<()> {
         let script = format!("rm {}/ballast", self.directory);
         site.sh(self.node, &script).map(drop)
     }

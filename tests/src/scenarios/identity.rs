@@ -171,7 +171,6 @@ fn renewed(site: &Site, first: &AgentStatus) -> Result<()> {
     Ok(())
 }
 
-
 /// A removed node is refused at once, by the coordinator and by its former peers.
 pub fn removed(world: &World) -> Result<()> {
     let site = &world.site;

@@ -59,7 +59,7 @@ fn role_of(site: &Site, node: &str) -> Result<RoleState> {
 }
 
 /// Waits until these nodes have what they are to have.
-pub(super) fn until_as_wanted(site: &Site, nodes: &[&str]) -> Result<()> {
+pub fn until_as_wanted(site: &Site, nodes: &[&str]) -> Result<()> {
     until("every role is as wanted", PATIENCE, || {
         for node in nodes {
             let state = role_of(site, node)?;

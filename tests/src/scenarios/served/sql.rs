@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +18,7 @@ use super::page::site_ca;
 use crate::scenarios::World;
 use crate::site::wait::until;
 use crate::site::{Answer, PATIENCE};
+use crate::sql::{self, Writer};
 
 /// Where the inner proxies lead to the leader.
 pub const LEADER: u16 = 5000;
@@ -92,6 +94,18 @@ impl<'a> Client<'a> {
             }
             Ok(())
         })
+    }
+
+    /// The file with the site's CA.
+    pub fn ca(&self) -> &Path {
+        self.ca.path()
+    }
+
+    /// Begins to write rows into a table of numbers.
+    pub fn writer(&self, port: u16, table: &str) -> Result<Writer> {
+        let words = ["/usr/bin/python3", "-c", sql::WRITER, table];
+        let pace = [sql::CONNECTIONS, sql::EVERY_MS];
+        Writer::start(self.command(port, &[&words[..], &pace].concat()))
     }
 
     /// Makes pgbench's tables, on all members.

@@ -1,12 +1,10 @@
-//! The cluster of PostgreSQL: that it forms of blank machines, takes a wiped one in again, goes on
-//! while its secrets change, and outlives its leader.
+//! The cluster of PostgreSQL: that it forms of blank machines, takes a wiped one in again, and goes
+//! on while its secrets change. What it outlives is in [`faults`].
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 use super::World;
@@ -16,10 +14,11 @@ use super::served::sql::{Client, LEADER, NODES, REPLICAS};
 use super::served::until_as_wanted;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
+use crate::sql::Written;
 
-/// Between two rows of the client that writes without a pause.
-const EVERY: Duration = Duration::from_millis(100);
-/// How long it writes before something is done to the databases.
+pub mod faults;
+
+/// How long rows are written before something is done to the databases.
 const BEFORE: Duration = Duration::from_secs(2);
 /// Counts on the leader who receives its changes.
 const STREAMING: &str = "runuser -u postgres -- psql -XAtqc \
@@ -38,24 +37,17 @@ struct Member {
 }
 
 /// The members of a cluster that is whole.
-struct Cluster {
-    leader: String,
+pub struct Cluster {
+    /// Leads.
+    pub leader: String,
     /// Has each commit before it is acknowledged.
-    standby: String,
+    pub standby: String,
 }
 
 /// `coordctl secret list`
 #[derive(Debug, Clone, Deserialize)]
 struct Secret {
     name: String,
-}
-
-/// A row that was to be written.
-struct Row {
-    number: u64,
-    /// When it was acknowledged, or that failed.
-    at: Instant,
-    failed: Option<String>,
 }
 
 /// The role makes one cluster of three machines: one leads, what is written there is read from the
@@ -86,7 +78,7 @@ pub fn wiped(world: &World) -> Result<()> {
     let site = &world.site;
     let client = Client::of(world)?;
     let lost = until_whole(site)?.standby;
-    let ((), rows) = while_writing(&client, || {
+    let ((), written) = while_writing(&client, || {
         for what in ["kill", "wipe", "start"] {
             site.lab.must([what, &lost])?;
         }
@@ -100,19 +92,17 @@ pub fn wiped(world: &World) -> Result<()> {
         let leader = until_whole(site)?.leader;
         until_three_members(site, &leader)
     })?;
-    println!("    {lost} wiped: {}", told(&rows));
-    ensure!(failed(&rows).is_empty(), "{:?}", failed(&rows));
-    all_there(&client, &rows)
+    println!("    {lost} wiped: {written}");
+    all_acknowledged(&written)
 }
 
 /// Keys and passwords are made anew, each of them; no write fails but with a password of before.
 pub fn rotated(world: &World) -> Result<()> {
     let site = &world.site;
     let client = Client::of(world)?;
-    let ((), rows) = while_writing(&client, || rotate(site, "certificates"))?;
-    println!("    new certificates: {}", told(&rows));
-    ensure!(failed(&rows).is_empty(), "{:?}", failed(&rows));
-    all_there(&client, &rows)?;
+    let ((), written) = while_writing(&client, || rotate(site, "certificates"))?;
+    println!("    new certificates: {written}");
+    all_acknowledged(&written)?;
     let secrets: Vec<Secret> = site.query(&["secret", "list"])?;
     let of_databases = |secret: &&Secret| secret.name.starts_with("database/");
     let secrets: Vec<_> = secrets.iter().filter(of_databases).collect();
@@ -128,34 +118,6 @@ pub fn rotated(world: &World) -> Result<()> {
         "the password of before still does: {refused:?}"
     );
     Ok(())
-}
-
-/// The leader's machine loses its power: another one leads, and nothing that was acknowledged is
-/// lost; back again, it follows.
-pub fn leader_lost(world: &World) -> Result<()> {
-    let site = &world.site;
-    let client = Client::of(world)?;
-    let lost = until_whole(site)?.leader;
-    let (leader, rows) = while_writing(&client, || {
-        site.lab.must(["kill", &lost])?;
-        let leader = until("another one leads", PATIENCE, || {
-            let members = members(site, &lost)?;
-            let leader = members.into_iter().find(|it| it.role == "Leader");
-            let leader = leader.context("nobody leads")?;
-            ensure!(leader.member != lost, "{lost} is not given up yet");
-            Ok(leader.member)
-        })?;
-        until("it takes writes", PATIENCE, || {
-            client.told(LEADER, "select 1").map(drop)
-        })?;
-        Ok(leader)
-    })?;
-    println!("    {lost} lost, {leader} leads: {}", told(&rows));
-    site.lab.must(["start", &lost])?;
-    site.until_whole()?;
-    until_as_wanted(site, &NODES)?;
-    until_whole(site)?;
-    all_there(&client, &rows)
 }
 
 /// Rotates a secret, and waits until all is as it was.
@@ -174,7 +136,7 @@ fn members(site: &Site, but: &str) -> Result<Vec<Member>> {
 }
 
 /// Waits until one leads and both others follow it, one of them with each commit.
-fn until_whole(site: &Site) -> Result<Cluster> {
+pub fn until_whole(site: &Site) -> Result<Cluster> {
     until("the cluster is whole", PATIENCE, || {
         let members = members(site, "")?;
         let only = |role: &str| {
@@ -205,93 +167,25 @@ fn until_three_members(site: &Site, node: &str) -> Result<()> {
     })
 }
 
-/// Writes a row every [`EVERY`], each on a connection of its own, until something is done.
-fn while_writing<T>(client: &Client<'_>, act: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Row>)> {
+/// Writes rows without a pause until something is done; none that was acknowledged may be lost.
+fn while_writing<T>(client: &Client<'_>, act: impl FnOnce() -> Result<T>) -> Result<(T, Written)> {
     client.told(
         LEADER,
         "drop table if exists written; create table written (number bigint primary key)",
     )?;
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let writing = scope.spawn(|| {
-            let mut rows = Vec::new();
-            loop {
-                // The last one begins when all is done: it ends the silence, if there was one.
-                let (ended, begun) = (over.load(Ordering::Relaxed), Instant::now());
-                rows.push(write(client, rows.len() as u64)?);
-                if ended {
-                    return anyhow::Ok(rows);
-                }
-                sleep(EVERY.saturating_sub(begun.elapsed()));
-            }
-        });
-        sleep(BEFORE);
-        let done = act();
-        over.store(true, Ordering::Relaxed);
-        let rows = writing.join().map_err(|_| anyhow!("writing ended"))??;
-        Ok((done?, rows))
-    })
+    let writer = client.writer(LEADER, "written")?;
+    sleep(BEFORE);
+    let done = act();
+    let written = writer.end()?;
+    let done = done?;
+    let lost = written.lost(&client.told(LEADER, "select number from written")?);
+    ensure!(lost.is_empty(), "acknowledged, and not there: {lost:?}");
+    client.told(LEADER, "drop table written")?;
+    Ok((done, written))
 }
 
-fn write(client: &Client<'_>, number: u64) -> Result<Row> {
-    let answer = client.ask(LEADER, &format!("insert into written values ({number})"))?;
-    let failed = (answer.code != 0).then(|| format!("{}: {}", answer.code, answer.stderr.trim()));
-    Ok(Row {
-        number,
-        at: Instant::now(),
-        failed,
-    })
-}
-
-/// Fails unless every row that was acknowledged is there.
-fn all_there(client: &Client<'_>, rows: &[Row]) -> Result<()> {
-    let there = client.told(LEADER, "select number from written")?;
-    let there: BTreeSet<&str> = there.lines().collect();
-    let acknowledged = rows.iter().filter(|row| row.failed.is_none());
-    let numbers = acknowledged.map(|row| row.number.to_string());
-    let missing: Vec<_> = numbers.filter(|it| !there.contains(it.as_str())).collect();
-    ensure!(
-        missing.is_empty(),
-        "acknowledged, and not there: {missing:?}"
-    );
-    client.told(LEADER, "drop table written").map(drop)
-}
-
-fn failed(rows: &[Row]) -> Vec<&str> {
-    rows.iter()
-        .filter_map(|row| row.failed.as_deref())
-        .collect()
-}
-
-/// How many, and for how long nothing was acknowledged at the longest.
-fn told(rows: &[Row]) -> String {
-    let acknowledged = rows.iter().filter(|row| row.failed.is_none());
-    let times: Vec<_> = acknowledged.map(|row| row.at).collect();
-    let gaps = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
-    let longest = gaps.max().unwrap_or_default();
-    format!(
-        "{} rows written, {} failed, none acknowledged for {longest:.2?} at the longest",
-        times.len(),
-        failed(rows).len()
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_longest_silence_is_between_rows_that_were_acknowledged() {
-        let begun = Instant::now();
-        let row = |number: u64, failed: bool| Row {
-            number,
-            at: begun + Duration::from_secs(number),
-            failed: failed.then(|| "no".to_owned()),
-        };
-        let rows = [row(0, false), row(1, false), row(3, true), row(4, false)];
-        assert_eq!(
-            told(&rows),
-            "3 rows written, 1 failed, none acknowledged for 3.00s at the longest"
-        );
-    }
+/// Fails if any row was not acknowledged.
+fn all_acknowledged(written: &Written) -> Result<()> {
+    ensure!(written.failed() == 0, "{written}: {}", written.complaints);
+    Ok(())
 }
