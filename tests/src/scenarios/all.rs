@@ -303,6 +303,10 @@ pub const ALL: &[Scenario] = &[
         "without a coordinator the database goes on",
         database::faults::without_coordinators,
     ),
+    on_served(
+        "random faults, one after another, lose nothing",
+        served::soaked::a_few,
+    ),
     on_plain(
         "a site of keepalived and HAProxy is taken over while it serves",
         adopted::under_load::taken_over,

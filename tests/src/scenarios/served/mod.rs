@@ -10,6 +10,7 @@
 //! | [`faults`] | each proxy lost in each way, under load |
 //! | [`silent`] | machines behind the inner proxies that are lost |
 //! | [`load`] | requests without a pause, and what became of them |
+//! | [`soaked`] | faults drawn at random, one after another |
 //! | [`sql`] | statements and transactions through the inner proxies |
 
 pub mod changes;
@@ -19,6 +20,7 @@ pub mod forged;
 pub mod load;
 pub mod page;
 pub mod silent;
+pub mod soaked;
 pub mod sql;
 
 use anyhow::{Context as _, Result, ensure};

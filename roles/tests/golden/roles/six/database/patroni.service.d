@@ -6,4 +6,4 @@ StartLimitIntervalSec=0
 # Where there is a watchdog Patroni has it restart a machine on which it hangs while it leads.
 ExecStartPre=+-/usr/bin/chown postgres /dev/watchdog
 Restart=always
-RestartSec=1s
+RestartSec=200ms
