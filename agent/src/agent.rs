@@ -8,6 +8,7 @@
 //! held --> checks
 //! peers --> marker --> this node's HAProxy
 //! session <--> apply link <--> the process that applies roles
+//! session <--> desk --> Patroni and etcd of this node
 //! renewal --> live credentials (TLS, signatures)
 //! ```
 
@@ -49,7 +50,7 @@ use crate::state::{StateDir, StateLock};
 use crate::status::Sources;
 use crate::upgrade::Upgrades;
 use crate::version;
-use crate::{apply, apply_link};
+use crate::{apply, apply_link, database};
 
 mod start_error;
 
@@ -272,6 +273,7 @@ impl Parts {
             upgrades: self.upgrades.clone(),
             roles,
             heard,
+            databases: database::start(tasks, &self.credentials, &self.held),
             renewed,
             state: session_tx,
             metrics: metrics(),
