@@ -291,6 +291,14 @@ pub const ALL: &[Scenario] = &[
         "every secret of the database changes while it serves",
         database::rotated,
     ),
+    on_served(
+        "a planned switchover costs little and loses nothing",
+        database::planned::switched_over,
+    ),
+    on_served(
+        "a replica is restarted and copied anew while writes go on",
+        database::planned::replicas,
+    ),
     on_served("the database outlives its leader", database::leader_lost),
     on_plain(
         "a site of keepalived and HAProxy is taken over while it serves",

@@ -1,5 +1,5 @@
 //! The cluster of PostgreSQL: that it forms of blank machines, takes a wiped one in again, goes on
-//! while its secrets change, and outlives its leader.
+//! while its secrets change, does what operators ask for, and outlives its leader.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,8 @@ use super::served::sql::{Client, LEADER, NODES, REPLICAS};
 use super::served::until_as_wanted;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
+
+pub mod planned;
 
 /// Between two rows of the client that writes without a pause.
 const EVERY: Duration = Duration::from_millis(100);
@@ -265,15 +267,19 @@ fn failed(rows: &[Row]) -> Vec<&str> {
 
 /// How many, and for how long nothing was acknowledged at the longest.
 fn told(rows: &[Row]) -> String {
+    let (failed, silence) = (failed(rows).len(), longest_silence(rows));
+    format!(
+        "{} rows written, {failed} failed, none acknowledged for {silence:.2?} at the longest",
+        rows.len() - failed,
+    )
+}
+
+/// The longest time between two rows that were acknowledged, one after the other.
+fn longest_silence(rows: &[Row]) -> Duration {
     let acknowledged = rows.iter().filter(|row| row.failed.is_none());
     let times: Vec<_> = acknowledged.map(|row| row.at).collect();
     let gaps = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
-    let longest = gaps.max().unwrap_or_default();
-    format!(
-        "{} rows written, {} failed, none acknowledged for {longest:.2?} at the longest",
-        times.len(),
-        failed(rows).len()
-    )
+    gaps.max().unwrap_or_default()
 }
 
 #[cfg(test)]
