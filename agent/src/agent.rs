@@ -9,6 +9,7 @@
 //! held, etcd, processes --> keeper of the database <--> claims
 //! peers --> marker --> this node's HAProxy
 //! session <--> apply link <--> the process that applies roles
+//! session <--> desk --> Patroni and etcd of this node
 //! renewal --> live credentials (TLS, signatures)
 //! ```
 
@@ -52,7 +53,7 @@ use crate::state::{StateDir, StateLock};
 use crate::status::Sources;
 use crate::upgrade::Upgrades;
 use crate::version;
-use crate::{apply, apply_link, primary};
+use crate::{apply, apply_link, database, primary};
 
 mod start_error;
 
@@ -276,6 +277,7 @@ impl Parts {
             upgrades: self.upgrades.clone(),
             roles,
             heard,
+            databases: database::start(tasks, &self.credentials, &self.held),
             renewed,
             state: session_tx,
             metrics: metrics(),

@@ -13,6 +13,7 @@
 //! | [`observe`], [`publish`] | what the node sees of itself, and says |
 //! | [`http`], [`metrics`], [`status`] | what others can ask |
 //! | [`apply`], [`apply_link`] | what applies roles, a process of its own; the way to it |
+//! | [`database`] | what runs on a database's node, asked for a coordinator |
 //! | [`haproxy`] | the runtime API of the proxies |
 //! | [`upgrade`] | upgrades of hamesh's own packages, as the coordinator orders them |
 //! | [`backoff`], [`notify`], [`stopping`] | pauses between attempts; systemd |
@@ -29,6 +30,7 @@ pub mod checks;
 pub mod claims;
 pub mod cli;
 pub mod commands;
+pub mod database;
 pub mod enrol;
 pub mod gossip;
 pub mod haproxy;

@@ -34,6 +34,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::apply_link::{Heard, Roles};
 use crate::assignment::Coordinator;
 use crate::backoff::Backoff;
+use crate::database::Databases;
 use crate::gossip::PeersView;
 use crate::held::{Held, describe};
 use crate::metrics::Metrics;
@@ -48,7 +49,7 @@ use take::Assemblies;
 use teller::Teller;
 
 /// The version of the stream's rules that this agent keeps to.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The first pause between two attempts.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -101,6 +102,8 @@ pub struct Session {
     pub roles: Roles,
     /// How it is with that.
     pub heard: Heard,
+    /// Asks what runs on the node of a database.
+    pub databases: Databases,
     /// Changes when the certificate was renewed.
     pub renewed: watch::Receiver<u64>,
     /// Where the session's state is published.
@@ -299,6 +302,9 @@ impl Session {
                 }
                 Some(plan) = self.heard.plans.recv() => {
                     send(outbox, Kind::RolePlan(plan)).await?;
+                }
+                Some(answer) = self.databases.answer() => {
+                    send(outbox, Kind::Database(answer)).await?;
                 }
                 Ok(()) = self.renewed.changed() => return Err(End::Renewed),
                 leader = &mut another => return Err(End::Found(leader)),

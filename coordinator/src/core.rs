@@ -18,6 +18,7 @@ use crate::authority::Authority;
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::config::Dirs;
+use crate::databases::Databases;
 use crate::leadership::{Leadership, Standing};
 use crate::ledger::{Change, Ledger};
 use crate::liveness::Verdict;
@@ -53,6 +54,7 @@ pub struct Core {
     pub claims: Claims,
     pub upgrades: Upgrades,
     pub roles: Roles,
+    pub databases: Databases,
     pub world: watch::Sender<Arc<World>>,
     pub verdicts: watch::Sender<Arc<BTreeMap<NodeId, Verdict>>>,
     pub rotation: watch::Sender<Progress>,

@@ -15,6 +15,8 @@
 //! | [`upgrade`] | upgrades of hamesh itself: the order, and carrying it out |
 //! | [`watcher`], [`rotation`] | the loops that judge nodes and rotate the gossip key |
 //! | [`claims`] | who is granted what: the grantors' thread, its keys and its store |
+//! | [`databases`] | how the databases' cluster is, and what operators have done with it |
+//! | [`questions`] | asks nodes' agents, and waits for their answers |
 //! | [`backup`] | backups: the file, what is in it, the schedule |
 //! | [`recovery`] | a site that lost all coordinators, rebuilt from its agents |
 //! | [`joining`], [`join`] | how a machine becomes a coordinator: the leader's side, and its own |
@@ -33,6 +35,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod ctl;
+pub mod databases;
 pub mod desired;
 pub mod enrolment;
 mod harmless;
@@ -46,6 +49,7 @@ pub mod metrics;
 pub mod notify;
 pub mod operators;
 pub mod outdated;
+pub mod questions;
 pub mod records;
 pub mod recovery;
 mod refusal;

@@ -16,6 +16,7 @@ use hamesh_proto::tls::{Expect, channel, pinned_channel};
 use hamesh_proto::v1;
 use hamesh_proto::v1::agents_client::AgentsClient;
 use hamesh_proto::v1::claims_client::ClaimsClient;
+use hamesh_proto::v1::databases_client::DatabasesClient;
 use hamesh_proto::v1::enrolment_client::EnrolmentClient;
 use hamesh_proto::v1::operators_client::OperatorsClient;
 use tokio::net::TcpListener;
@@ -113,6 +114,10 @@ impl TestSite {
 
     pub fn claims(&self, who: &LiveCredentials) -> ClaimsClient<Channel> {
         ClaimsClient::new(channel(self.running.api, who, Expect::Coordinator))
+    }
+
+    pub fn databases(&self, who: &LiveCredentials) -> DatabasesClient<Channel> {
+        DatabasesClient::new(channel(self.running.api, who, Expect::Coordinator))
     }
 
     pub fn enrolment(&self) -> EnrolmentClient<Channel> {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::ca::Fingerprint;
@@ -121,6 +121,34 @@ impl TrustBundle {
             return Err(LeafError::Malformed.into());
         }
         let leaf = Leaf::parse_unverified(leaf_der)?;
+        self.chained(leaf_der, now, usage, None)?;
+        Ok(leaf)
+    }
+
+    /// Checks the certificate of a service of the site, which names no identity but where it is
+    /// reached: signature, validity at `now`, use as a server, and that name.
+    ///
+    /// # Errors
+    /// [`ChainError`].
+    pub fn verify_service(
+        &self,
+        leaf_der: &[u8],
+        name: &ServerName<'_>,
+        now: SystemTime,
+    ) -> Result<(), ChainError> {
+        if leaf_der.len() > MAX_CERTIFICATE_BYTES {
+            return Err(LeafError::Malformed.into());
+        }
+        self.chained(leaf_der, now, Usage::Server, Some(name))
+    }
+
+    fn chained(
+        &self,
+        leaf_der: &[u8],
+        now: SystemTime,
+        usage: Usage,
+        name: Option<&ServerName<'_>>,
+    ) -> Result<(), ChainError> {
         let der = CertificateDer::from(leaf_der);
         let certificate = EndEntityCert::try_from(&der).map_err(|_| LeafError::Malformed)?;
         let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -128,18 +156,22 @@ impl TrustBundle {
             Usage::Client => KeyUsage::client_auth(),
             Usage::Server => KeyUsage::server_auth(),
         };
-        certificate
-            .verify_for_usage(
-                &[webpki::ring::ECDSA_P256_SHA256],
-                &self.anchors,
-                &[],
-                UnixTime::since_unix_epoch(since),
-                usage,
-                None,
-                None,
-            )
-            .map_err(|error| refusal(&error, &leaf))?;
-        Ok(leaf)
+        let chained = certificate.verify_for_usage(
+            &[webpki::ring::ECDSA_P256_SHA256],
+            &self.anchors,
+            &[],
+            UnixTime::since_unix_epoch(since),
+            usage,
+            None,
+            None,
+        );
+        chained.map_err(|error| refusal(&error))?;
+        match name {
+            Some(name) => certificate
+                .verify_is_valid_for_subject_name(name)
+                .map_err(|error| refusal(&error)),
+            None => Ok(()),
+        }
     }
 
     /// Checks everything but the present: signature and use, at the last second of the
@@ -158,10 +190,10 @@ impl TrustBundle {
     }
 }
 
-fn refusal(error: &webpki::Error, leaf: &Leaf) -> ChainError {
+fn refusal(error: &webpki::Error) -> ChainError {
     match error {
-        webpki::Error::CertExpired { .. } => ChainError::Expired {
-            not_after_unix_ms: leaf.not_after_unix_ms,
+        webpki::Error::CertExpired { not_after, .. } => ChainError::Expired {
+            not_after_unix_ms: not_after.as_secs().saturating_mul(1000),
         },
         webpki::Error::CertNotValidYet { .. } => ChainError::NotYetValid,
         webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {

@@ -47,6 +47,35 @@ fn an_issued_certificate_names_exactly_what_the_profile_says() {
 }
 
 #[test]
+fn a_service_is_believed_where_its_certificate_says_that_it_is() {
+    let site = Site::new("thirteen");
+    let now = SystemTime::now();
+    let profile = Profile {
+        subject: Subject::CommonName("postgresql on database-1".to_owned()),
+        dns: vec!["database-1".to_owned()],
+        ips: vec!["192.0.2.7".parse().unwrap()],
+        valid: HOUR,
+    };
+    let issue = |ca: &CertificateAuthority, at| {
+        let issued = ca.issue(&PrivateKey::generate().csr_der(), &profile, at);
+        issued.expect("issued").der
+    };
+    let bundle = TrustBundle::new(vec![site.ca.certificate_der().to_vec()]).expect("a bundle");
+    let believed = |der: &[u8], name: &'static str| {
+        bundle.verify_service(der, &name.try_into().expect("a name"), now)
+    };
+    let good = issue(&site.ca, now);
+    assert_eq!(believed(&good, "192.0.2.7"), Ok(()));
+    assert_eq!(believed(&good, "database-1"), Ok(()));
+    let other = believed(&good, "192.0.2.8");
+    assert!(matches!(other, Err(ChainError::Other(_))), "{other:?}");
+    let old = believed(&issue(&site.ca, now - 2 * HOUR), "192.0.2.7");
+    assert!(matches!(old, Err(ChainError::Expired { .. })), "{old:?}");
+    let foreign = issue(&Site::new("thirteen").ca, now);
+    assert_eq!(believed(&foreign, "192.0.2.7"), Err(ChainError::UnknownCa));
+}
+
+#[test]
 fn the_longest_names_fit_into_certificates() {
     let longest = "n".repeat(63);
     let site = Site::new(Box::leak(longest.clone().into_boxed_str()));

@@ -57,6 +57,9 @@ impl Session {
             Some(coordinator_message::Kind::PlanRole(question)) => {
                 self.roles.ask(question).map(Kind::RolePlan)
             }
+            Some(coordinator_message::Kind::Database(question)) => {
+                self.databases.ask(question).map(Kind::Database)
+            }
             Some(coordinator_message::Kind::Recover(asked)) => {
                 let told = self.held.tell(&asked).await;
                 let told = told.inspect_err(|why| {

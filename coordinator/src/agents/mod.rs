@@ -26,7 +26,7 @@ use crate::records::{CertificateRecord, NodeRecord};
 use crate::roles::orders;
 
 /// The protocol's version that this coordinator speaks.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 /// The oldest one that it takes from agents: that of the release before, for coordinators are
 /// upgraded first.
 const OLDEST_PROTOCOL: u32 = 1;
@@ -34,6 +34,8 @@ const OLDEST_PROTOCOL: u32 = 1;
 const PARTS_PROTOCOL: u32 = 2;
 /// The first one whose agents apply roles.
 const ROLES_PROTOCOL: u32 = 3;
+/// The first one whose agents are asked of databases.
+const DATABASES_PROTOCOL: u32 = 4;
 
 /// Refuses an agent that speaks an older protocol than any that is taken.
 pub(crate) fn understands(protocol: u32) -> Result<(), Status> {

@@ -8,6 +8,7 @@
 //!                  speaks for another, stopping, no longer sure to lead
 //! ```
 
+mod database;
 mod role;
 
 use std::collections::BTreeSet;
@@ -59,6 +60,7 @@ pub(super) fn serve(
         let ended = serving.run(incoming).await;
         if !core.sessions.is_live(&node) {
             core.roles.gone(&node);
+            core.databases.gone(&node);
         }
         let Err(status) = ended else {
             return;
@@ -93,6 +95,8 @@ struct Told {
     role: Option<Arc<v1::RoleOrder>>,
     /// The names of questions that stand.
     asked: BTreeSet<String>,
+    /// The same, of those about databases.
+    asked_of_databases: BTreeSet<String>,
 }
 
 impl Serving {
@@ -109,6 +113,7 @@ impl Serving {
         let mut starts = core.sessions.starts();
         let mut orders = core.upgrades.orders();
         let (mut released, mut asked) = (core.roles.released(), core.roles.questions.asked());
+        let mut of_databases = core.databases.questions.asked();
         self.send(ToAgent::Welcome(v1::Welcome {
             coordinator: core.node.to_string(),
             version: crate::version().to_owned(),
@@ -134,6 +139,8 @@ impl Serving {
             let released_now = Arc::clone(&released.borrow_and_update());
             let asked_now = Arc::clone(&asked.borrow_and_update());
             self.push_role(&released_now, &asked_now).await?;
+            let asked_now = Arc::clone(&of_databases.borrow_and_update());
+            self.push_database(&asked_now).await?;
             tokio::select! {
                 message = incoming.message() => match message {
                     Ok(Some(message)) => self.take(&session, message).await?,
@@ -144,6 +151,7 @@ impl Serving {
                 changed = orders.changed() => if changed.is_err() { return Ok(()) },
                 changed = released.changed() => if changed.is_err() { return Ok(()) },
                 changed = asked.changed() => if changed.is_err() { return Ok(()) },
+                changed = of_databases.changed() => if changed.is_err() { return Ok(()) },
                 changed = starts.changed() => if changed.is_err() { return Ok(()) },
                 () = session.superseded() => return Err(Status::aborted(
                     "a newer session of this node was opened",
@@ -260,6 +268,9 @@ impl Serving {
                     .roles
                     .questions
                     .answered(&self.admitted.node, plan);
+            }
+            Some(FromAgent::Database(answer)) => {
+                self.core.databases.answered(&self.admitted.node, answer);
             }
             Some(FromAgent::Hello(_)) => {
                 self.core

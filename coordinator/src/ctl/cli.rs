@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use hamesh_proto::ids::{NodeId, OperatorName};
 use hamesh_roles::Role;
 
+pub use self::database::DatabaseCommand;
 pub use self::recover::{Recover, RecoverCommand, Restore};
 pub use self::roles::{CertificateCommand, RoleCommand, SecretCommand};
 pub use self::site::{Adopt, Apply, Assign, Consent};
@@ -61,6 +62,9 @@ pub enum Command {
     /// Look at what the nodes' roles make of them, and try again what failed
     #[command(subcommand)]
     Role(RoleCommand),
+    /// Look at the databases, have another node lead them, restart or copy one anew
+    #[command(subcommand)]
+    Db(DatabaseCommand),
     /// List what roles need and nobody may see, and make it anew
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -373,6 +377,7 @@ pub fn role_names() -> impl Iterator<Item = &'static str> {
     Role::ALL.into_iter().map(Role::name).chain([NO_ROLE])
 }
 
+mod database;
 mod recover;
 mod roles;
 mod site;

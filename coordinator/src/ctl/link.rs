@@ -15,6 +15,7 @@ use hamesh_proto::unix_time::unix_ms;
 use hamesh_proto::v1;
 use hamesh_proto::v1::claims_client::ClaimsClient;
 use hamesh_proto::v1::coordinators_client::CoordinatorsClient;
+use hamesh_proto::v1::databases_client::DatabasesClient;
 use hamesh_proto::v1::operators_client::OperatorsClient;
 use hamesh_proto::v1::recovery_client::RecoveryClient;
 use tonic::transport::Channel;
@@ -40,6 +41,8 @@ pub struct Link {
     pub claims: ClaimsClient<Channel>,
     /// The service for coordinators.
     pub coordinators: CoordinatorsClient<Channel>,
+    /// The service for databases.
+    pub databases: DatabasesClient<Channel>,
     /// The service of a coordinator that recovers its site.
     pub recovery: RecoveryClient<Channel>,
     live: LiveCredentials,
@@ -67,10 +70,12 @@ impl Link {
         let channel = found.channel.clone();
         let claims = ClaimsClient::new(channel.clone());
         let coordinators = CoordinatorsClient::new(channel.clone());
+        let databases = DatabasesClient::new(channel.clone());
         let recovery = RecoveryClient::new(channel.clone());
         let mut link = Link {
             coordinators,
             client: client(channel),
+            databases: databases.max_decoding_message_size(LARGEST_ANSWER),
             recovery: recovery.max_decoding_message_size(LARGEST_ANSWER),
             claims: claims.max_decoding_message_size(LARGEST_ANSWER),
             live,
@@ -147,8 +152,13 @@ impl Link {
 
 /// `message` with the time that its answer may take.
 pub fn request<T>(message: T) -> tonic::Request<T> {
+    request_within(message, ANSWER)
+}
+
+/// The same, for an answer that waits until something was done on a node.
+pub fn request_within<T>(message: T, time: Duration) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
-    request.set_timeout(ANSWER);
+    request.set_timeout(time);
     request
 }
 

@@ -64,6 +64,9 @@ pub enum EventKind {
     RoleFailed,
     RoleRetried,
     SecretSet,
+    DatabaseSwitchedOver,
+    DatabaseRestarted,
+    DatabaseReinitialised,
 }
 
 impl EventKind {
@@ -115,6 +118,9 @@ impl EventKind {
             Self::RoleFailed => "role.failed",
             Self::RoleRetried => "role.retried",
             Self::SecretSet => "secret.set",
+            Self::DatabaseSwitchedOver => "database.switched_over",
+            Self::DatabaseRestarted => "database.restarted",
+            Self::DatabaseReinitialised => "database.reinitialised",
             Self::BackupMade => "backup.made",
             Self::BackupFailed => "backup.failed",
             Self::BackupTaken => "backup.taken",

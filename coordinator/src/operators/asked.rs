@@ -47,6 +47,7 @@ reads!(
     ExplainClaimRequest,
     LeaderRequest,
     ListCoordinatorsRequest,
+    DatabaseStatusRequest,
 );
 
 changes!(
@@ -100,6 +101,9 @@ changes!(
     DrainNodeRequest: |it| it.node.clone(),
     UndrainNodeRequest: |it| it.node.clone(),
     ConfirmFencedRequest: |it| format!("{} is off", it.node),
+    SwitchoverRequest: |it| format!("from {} to {}", it.from, it.to),
+    RestartDatabaseRequest: |it| it.node.clone(),
+    ReinitDatabaseRequest: |it| it.node.clone(),
     AddCoordinatorRequest: |it| it.node.clone(),
     RemoveCoordinatorRequest: |it| it.node.clone(),
     JoinRequest: |_it| "what makes the caller's machine a coordinator".to_owned(),

@@ -14,6 +14,9 @@ pub(crate) mod auth;
 mod backups;
 mod claims;
 mod coordinators;
+#[cfg(test)]
+mod database_tests;
+mod databases;
 mod events;
 mod nodes;
 mod people;

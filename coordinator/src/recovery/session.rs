@@ -172,7 +172,8 @@ async fn serve(
                 | FromAgent::KeyRingAck(_)
                 | FromAgent::Upgrade(_)
                 | FromAgent::Role(_)
-                | FromAgent::RolePlan(_),
+                | FromAgent::RolePlan(_)
+                | FromAgent::Database(_),
             )
             | None => {}
         }

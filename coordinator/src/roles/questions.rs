@@ -1,22 +1,23 @@
-//! Asks nodes what they would have to do, and waits for their answers.
+//! Asks nodes what they would have to do.
 //!
-//! Guarantees: a question changes nothing on the node; one that does not answer in time is told of
-//! as such; nothing is kept of who hung up.
+//! Guarantees: a question changes nothing on the node; what a node says is bounded, and harmless
+//! on a terminal.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hamesh_proto::ids::NodeId;
-use hamesh_proto::{hex, random, v1};
-use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use hamesh_proto::v1;
+use tokio::sync::watch;
+
+use crate::questions::{self, Unanswered};
 
 /// How long nodes may think: looking at a machine takes a second or two.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The questions that stand for each node, by their names.
-pub type Asked = BTreeMap<NodeId, BTreeMap<String, Arc<Question>>>;
+pub type Asked = questions::Asked<Question>;
 
 /// What a node would have to do.
 #[derive(Debug, Clone, Default)]
@@ -29,107 +30,52 @@ pub struct Question {
 
 /// Between the operators' calls and the sessions.
 #[derive(Debug, Default)]
-pub struct Questions {
-    asked: watch::Sender<Arc<Asked>>,
-    waiting: Mutex<BTreeMap<String, (NodeId, oneshot::Sender<v1::RolePlan>)>>,
-}
+pub struct Questions(questions::Questions<Question, v1::RolePlan>);
 
 impl Questions {
     /// The questions that stand, as they change.
     pub fn asked(&self) -> watch::Receiver<Arc<Asked>> {
-        self.asked.subscribe()
+        self.0.asked()
     }
 
-    /// What each of these nodes would have to do for its order. A question gets its name here.
+    /// What each of these nodes would have to do for its order.
     pub async fn ask(
         &self,
         questions: BTreeMap<NodeId, Question>,
         patience: Duration,
     ) -> BTreeMap<NodeId, v1::RolePlan> {
-        let until = Instant::now() + patience;
-        let mut answers = Vec::new();
-        for (node, question) in questions {
-            let id = hex::encode(&random::bytes::<8>());
-            let (sender, receiver) = oneshot::channel();
-            self.waiting().insert(id.clone(), (node.clone(), sender));
-            let question = Arc::new(question);
-            self.asked.send_modify(|asked| {
-                let of_node = Arc::make_mut(asked).entry(node.clone()).or_default();
-                of_node.insert(id.clone(), question);
-            });
-            answers.push((node, Standing { of: self, id }, receiver));
-        }
-        let mut plans = BTreeMap::new();
-        for (node, standing, receiver) in answers {
-            let plan = match timeout_at(until, receiver).await {
-                Ok(Ok(plan)) => plan,
-                Ok(Err(_)) => problem("its session ended before it had answered"),
-                Err(_) => problem(&format!(
-                    "it did not say what it would do within {} s; look at `systemctl status \
-                     hamesh-apply` on it",
-                    patience.as_secs()
-                )),
-            };
-            drop(standing);
-            plans.insert(node, plan);
-        }
-        plans
+        let answers = self.0.ask(questions, patience).await;
+        let plan = |answer: Result<v1::RolePlan, Unanswered>| match answer {
+            Ok(plan) => plan,
+            Err(Unanswered::Gone) => problem("its session ended before it had answered"),
+            Err(Unanswered::Late(patience)) => problem(&format!(
+                "it did not say what it would do within {} s; look at `systemctl status \
+                 hamesh-apply` on it",
+                patience.as_secs()
+            )),
+        };
+        let answers = answers.into_iter();
+        answers.map(|(node, answer)| (node, plan(answer))).collect()
     }
 
     /// A node answers; what nobody asked it is dropped.
     pub fn answered(&self, node: &NodeId, plan: v1::RolePlan) {
-        let mut waiting = self.waiting();
-        if waiting
-            .get(&plan.id)
-            .is_some_and(|(asked, _)| asked == node)
-            && let Some((_, sender)) = waiting.remove(&plan.id)
-        {
-            let plan = v1::RolePlan {
-                steps: super::steps(plan.steps),
-                unknown: super::lines(plan.unknown),
-                problem: super::clean(plan.problem),
-                as_is: super::lines(plan.as_is),
-                lost: super::lines(plan.lost),
-                in_the_way: super::lines(plan.in_the_way),
-                id: plan.id,
-            };
-            // An error: who asked is gone.
-            let _ = sender.send(plan);
-        }
+        let plan = v1::RolePlan {
+            steps: super::steps(plan.steps),
+            unknown: super::lines(plan.unknown),
+            problem: super::clean(plan.problem),
+            as_is: super::lines(plan.as_is),
+            lost: super::lines(plan.lost),
+            in_the_way: super::lines(plan.in_the_way),
+            id: plan.id,
+        };
+        let id = plan.id.clone();
+        self.0.answered(node, &id, plan);
     }
 
     /// A node's session is gone: it answers nothing any more.
     pub fn gone(&self, node: &NodeId) {
-        self.waiting().retain(|_, (asked, _)| asked != node);
-    }
-
-    fn waiting(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<String, (NodeId, oneshot::Sender<v1::RolePlan>)>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A question that stands until this is dropped.
-struct Standing<'a> {
-    of: &'a Questions,
-    id: String,
-}
-
-impl Drop for Standing<'_> {
-    fn drop(&mut self) {
-        self.of.waiting().remove(&self.id);
-        self.of.asked.send_if_modified(|asked| {
-            let stood = asked.values().any(|of_node| of_node.contains_key(&self.id));
-            if stood {
-                let asked = Arc::make_mut(asked);
-                asked
-                    .values_mut()
-                    .for_each(|of_node| drop(of_node.remove(&self.id)));
-                asked.retain(|_, of_node| !of_node.is_empty());
-            }
-            stood
-        });
+        self.0.gone(node);
     }
 }
 
@@ -146,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_node_is_asked_once_and_only_its_own_answer_counts() {
+    async fn who_says_nothing_is_told_of_and_what_is_said_is_harmless() {
         let questions = Arc::new(Questions::default());
         let [a, b]: [NodeId; 2] = ["a", "b"].map(|name| name.parse().expect("a name"));
         let orders = BTreeMap::from([a.clone(), b.clone()].map(|node| (node, Default::default())));
@@ -157,27 +103,20 @@ mod tests {
         let mut asked = questions.asked();
         let both = asked.wait_for(|asked| asked.len() == 2).await;
         let id = both.expect("asked")[&a].keys().next().cloned();
-        let id = id.expect("a question");
-        let plan = v1::RolePlan {
-            id,
-            problem: "a\u{1b}".to_owned(),
-            ..v1::RolePlan::default()
-        };
-        questions.answered(&b, plan.clone());
-        questions.answered(&a, plan);
+        questions.answered(
+            &a,
+            v1::RolePlan {
+                id: id.expect("a question"),
+                problem: "a\u{1b}".to_owned(),
+                ..v1::RolePlan::default()
+            },
+        );
         questions.gone(&b);
         let plans = asking.await.expect("answers");
         assert_eq!(plans[&a].problem, "a ");
         assert!(plans[&b].problem.contains("session ended"));
-        assert!(questions.asked().borrow().is_empty());
-    }
-
-    #[tokio::test]
-    async fn who_says_nothing_is_told_of() {
-        let questions = Questions::default();
-        let node: NodeId = "a".parse().expect("a name");
-        let orders = BTreeMap::from([(node.clone(), Default::default())]);
-        let plans = questions.ask(orders, Duration::ZERO).await;
-        assert!(plans[&node].problem.contains("within 0 s"));
+        let nothing = BTreeMap::from([(a.clone(), Question::default())]);
+        let plans = questions.ask(nothing, Duration::ZERO).await;
+        assert!(plans[&a].problem.contains("within 0 s"));
     }
 }

@@ -14,6 +14,7 @@ use hamesh_proto::tls::{
 use hamesh_proto::v1::agents_server::AgentsServer;
 use hamesh_proto::v1::claims_server::ClaimsServer;
 use hamesh_proto::v1::coordinators_server::CoordinatorsServer;
+use hamesh_proto::v1::databases_server::DatabasesServer;
 use hamesh_proto::v1::enrolment_server::EnrolmentServer;
 use hamesh_proto::v1::operators_server::OperatorsServer;
 use hamesh_proto::{metrics_http, ports};
@@ -211,11 +212,13 @@ pub(super) fn serve_api(
     let service = Arc::new(OperatorsService::new(Arc::clone(core), operators));
     let claims = ClaimsServer::from_arc(Arc::clone(&service));
     let coordinators = CoordinatorsServer::from_arc(Arc::clone(&service));
+    let databases = DatabasesServer::from_arc(Arc::clone(&service));
     let operators = OperatorsServer::from_arc(service);
     let router = grpc_server()
         .add_service(agents.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(claims.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(coordinators.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(databases.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(operators.max_decoding_message_size(MAX_MESSAGE_BYTES));
     let core = Arc::clone(core);
     servers.spawn(async move {

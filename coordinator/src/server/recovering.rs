@@ -12,6 +12,7 @@ use hamesh_proto::tls::{grpc_server, stranger_server};
 use hamesh_proto::v1::agents_server::AgentsServer;
 use hamesh_proto::v1::claims_server::ClaimsServer;
 use hamesh_proto::v1::coordinators_server::CoordinatorsServer;
+use hamesh_proto::v1::databases_server::DatabasesServer;
 use hamesh_proto::v1::enrolment_server::EnrolmentServer;
 use hamesh_proto::v1::operators_server::OperatorsServer;
 use hamesh_proto::v1::recovery_server::RecoveryServer;
@@ -88,6 +89,7 @@ fn serve(
         .add_service(RecoveryServer::from_arc(Arc::clone(&service)))
         .add_service(CoordinatorsServer::from_arc(service))
         .add_service(Instead::<ClaimsServer<OperatorsService>>::new(answer()))
+        .add_service(Instead::<DatabasesServer<OperatorsService>>::new(answer()))
         .add_service(Instead::<OperatorsServer<OperatorsService>>::new(answer()));
     let mut servers = JoinSet::new();
     let (_, accepted) = listeners::open_api(live, twins.api)?;

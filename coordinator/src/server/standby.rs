@@ -11,6 +11,7 @@ use hamesh_proto::tls::{grpc_server, stranger_server};
 use hamesh_proto::v1::agents_server::AgentsServer;
 use hamesh_proto::v1::claims_server::ClaimsServer;
 use hamesh_proto::v1::coordinators_server::CoordinatorsServer;
+use hamesh_proto::v1::databases_server::DatabasesServer;
 use hamesh_proto::v1::enrolment_server::EnrolmentServer;
 use hamesh_proto::v1::operators_server::OperatorsServer;
 use tokio::sync::watch;
@@ -79,6 +80,7 @@ fn serve(core: &Arc<Core>, listeners: &Listeners) -> Result<Serving, ListenError
         .add_service(Instead::<CoordinatorsServer<OperatorsService>>::new(
             answer(),
         ))
+        .add_service(Instead::<DatabasesServer<OperatorsService>>::new(answer()))
         .add_service(Instead::<OperatorsServer<OperatorsService>>::new(answer()));
     let end = ended(stopped.clone());
     tasks.spawn(async move {

@@ -18,6 +18,7 @@ use crate::claims::keys::{LeaseSecret, SecretError};
 use crate::claims::{Claims, Served};
 use crate::config::{ConfigError, Dirs, read};
 use crate::core::Core;
+use crate::databases::Databases;
 use crate::init::Bootstrap;
 use crate::leadership::{self, Elector};
 use crate::ledger::{Change, CommitError, EventKind, Kept, Ledger, ReadError};
@@ -137,6 +138,7 @@ pub(super) async fn core(parts: &Parts) -> Result<(Core, Served, Elector), Start
         claims,
         upgrades: Upgrades::default(),
         roles: Roles::default(),
+        databases: Databases::default(),
         world: watch::channel(Arc::new(world)).0,
         verdicts: watch::channel(Arc::new(BTreeMap::new())).0,
         rotation: watch::channel(Progress::unknown()).0,

@@ -11,7 +11,9 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 
 use super::peer::Expect;
-use super::verify::{ClientVerifier, LeafVerifier, PinnedVerifier, ServerVerifier};
+use super::verify::{
+    ClientVerifier, LeafVerifier, PinnedVerifier, ServerVerifier, ServiceVerifier,
+};
 use crate::ca::Fingerprint;
 use crate::credentials::LiveCredentials;
 
@@ -72,6 +74,19 @@ pub fn client_config(live: &LiveCredentials, expect: Expect, alpn: Alpn) -> Arc<
         .with_custom_certificate_verifier(Arc::new(ServerVerifier::new(live.clone(), expect)))
         .with_client_cert_resolver(Arc::new(LiveResolver(live.clone())));
     config.alpn_protocols = alpn.protocols();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+/// For dialling a service of the site (a database, say) by HTTP/1.1, showing our own certificate:
+/// it is known by the address that it is dialled at, as its certificate says.
+pub fn service_config(live: &LiveCredentials) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .expect(TLS13_IS_THERE)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ServiceVerifier::new(live.clone())))
+        .with_client_cert_resolver(Arc::new(LiveResolver(live.clone())));
     config.resumption = Resumption::disabled();
     Arc::new(config)
 }

@@ -2,7 +2,8 @@
 //!
 //! What holds for every connection made here:
 //! - TLS 1.3 only, ring's primitives, ECDSA P-256 certificates from the site's CAs.
-//! - The peer is known by its SPIFFE identity, never by a DNS name or an address.
+//! - The peer is known by its SPIFFE identity, never by a DNS name or an address; other programs'
+//!   services, which have none, by the site's CA and the address in their certificate.
 //! - The listening side presents, and both sides check against, the credentials of the moment:
 //!   a renewal, a rotated CA or a revoked serial number counts from the next handshake on.
 //! - No session is ever resumed, and there is no early data: each connection proves both
@@ -28,7 +29,7 @@ pub mod peer;
 mod verify;
 
 pub use bounds::{HandshakeLimits, ListenerCounters};
-pub use config::{Alpn, ClientAuth, client_config, pinned_config, server_config};
+pub use config::{Alpn, ClientAuth, client_config, pinned_config, server_config, service_config};
 pub use connect::{ConnectError, channel, connect, endpoint, pinned_channel, shows};
 pub use listen::{Incoming, TlsConnection, grpc_server, incoming, stranger_server};
 pub use peer::{Expect, PeerIdentity, PeerInfo, peer};

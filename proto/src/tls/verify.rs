@@ -59,6 +59,18 @@ impl ServerVerifier {
     }
 }
 
+/// Accepts services of our own site that are named as they were dialled.
+#[derive(Debug)]
+pub(super) struct ServiceVerifier {
+    live: LiveCredentials,
+}
+
+impl ServiceVerifier {
+    pub(super) fn new(live: LiveCredentials) -> Self {
+        Self { live }
+    }
+}
+
 /// Accepts a coordinator whose chain ends in the CA with one fingerprint: for enrolment.
 #[derive(Debug)]
 pub(super) struct PinnedVerifier {
@@ -196,6 +208,30 @@ impl ServerCertVerifier for ServerVerifier {
                 expected,
             }));
         }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    tls13_signatures!();
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        schemes()
+    }
+}
+
+impl ServerCertVerifier for ServiceVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let own = self.live.current();
+        let named = own
+            .trust()
+            .verify_service(end_entity, server_name, system_time(now));
+        named.map_err(chain_error)?;
         Ok(ServerCertVerified::assertion())
     }
 

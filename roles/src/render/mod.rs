@@ -36,6 +36,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
+pub use database::PATRONI_PORT;
 pub use secrets::{Missing, NeededSecret, Origin, Secrets, needed_secrets};
 
 /// The packages that roles install.

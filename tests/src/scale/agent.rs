@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use hamesh_agent::apply_link;
 use hamesh_agent::claims::Report;
 use hamesh_agent::claims::holder::Holder;
+use hamesh_agent::database;
 use hamesh_agent::enrol::{EnrolError, Enrolment};
 use hamesh_agent::gossip::PeersView;
 use hamesh_agent::held::Held;
@@ -190,6 +191,8 @@ impl Enrolled {
         };
         // Nothing applies roles here: what it would do is asked of nobody.
         let (_, roles, heard) = apply_link::link(PathBuf::new(), shared.metrics.roles.clone());
+        // Nor does a database run.
+        let (_, databases) = database::desk(credentials.clone(), held.assignment());
         let talker = Session {
             credentials,
             held: held.clone(),
@@ -203,6 +206,7 @@ impl Enrolled {
             upgrades,
             roles,
             heard,
+            databases,
             renewed,
             state: session_tx,
             metrics: Arc::clone(&shared.metrics),

@@ -288,6 +288,14 @@ pub const ALL: &[Scenario] = &[
         database::rotated,
     ),
     on_served(
+        "a planned switchover costs little and loses nothing",
+        database::planned::switched_over,
+    ),
+    on_served(
+        "a replica is restarted and copied anew while writes go on",
+        database::planned::replicas,
+    ),
+    on_served(
         "the database outlives its leader, lost in each way",
         database::faults::leader_lost,
     ),

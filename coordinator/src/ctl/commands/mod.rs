@@ -6,6 +6,7 @@ mod backup;
 mod claims;
 mod context;
 mod coordinators;
+mod database;
 mod following;
 mod generate;
 mod gossip;
@@ -68,6 +69,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Assign(options) => site::assign(&session, &options).await,
         Command::Adopt(options) => adopt::run(&session, &options).await,
         Command::Role(command) => roles::role(&session, &command).await,
+        Command::Db(command) => database::run(&session, command).await,
         Command::Secret(command) => roles::secret(&session, &command).await,
         Command::Certificate(command) => roles::certificate(&session, &command).await,
         Command::Claims => claims::list(&session).await,

@@ -297,3 +297,22 @@ async fn an_upgrade_says_when_nothing_is_to_do_and_names_who_is_in_the_way() {
     assert!(told.contains("--skip node-1"), "{told}");
     site.done("upgrade --to 0.2.0 --skip node-1").await;
 }
+
+#[tokio::test]
+async fn databases_are_shown_where_there_are_some_and_their_silence_is_told() {
+    let site = Site::start().await;
+    let (exit, told) = site.fails("db status").await;
+    assert_eq!(exit, Exit::Failed);
+    assert!(told.contains("coordctl assign NODE database"), "{told}");
+    site.done("assign node-1 database --yes --no-wait").await;
+    site.done("db status").await;
+    site.done("db status -o json").await;
+    for line in ["db switchover --yes", "db reinit node-1 --yes"] {
+        let (exit, told) = site.fails(line).await;
+        assert_eq!(exit, Exit::Failed, "{told}");
+        assert!(told.contains("nothing was changed"), "{told}");
+    }
+    let (exit, told) = site.fails("db restart nod-1 --yes").await;
+    assert_eq!(exit, Exit::Invalid);
+    assert!(told.contains("did you mean `node-1`?"), "{told}");
+}

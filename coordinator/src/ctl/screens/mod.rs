@@ -7,6 +7,9 @@ mod backup;
 mod backup_tests;
 mod claims;
 mod coordinators;
+mod database;
+#[cfg(test)]
+mod database_tests;
 mod events;
 #[cfg(test)]
 mod fixture;
@@ -29,6 +32,7 @@ pub use audit::audit;
 pub use backup::backup;
 pub use claims::{claims, drained, explanation, moved};
 pub use coordinators::coordinators;
+pub use database::{database_restarted, databases, reinit, switched_over, switchover_plan};
 pub use events::{event_line, events};
 pub use node::node;
 pub use nodes::nodes;

@@ -102,7 +102,8 @@ fn census(status: &StatusView, look: Look) -> String {
     )
 }
 
-fn wrong(problems: &[Problem], look: Look) -> String {
+/// What is wrong, and what to do about it.
+pub(super) fn wrong(problems: &[Problem], look: Look) -> String {
     if problems.is_empty() {
         return format!("{}\n", look.paint(Tone::Good, "nothing is wrong"));
     }

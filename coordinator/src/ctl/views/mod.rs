@@ -14,6 +14,7 @@ mod audit;
 mod backup;
 mod claims;
 mod coordinators;
+mod database;
 mod node;
 mod plan;
 mod recovery;
@@ -28,6 +29,10 @@ pub use claims::{
     CandidateView, ClaimState, ClaimView, DrainedView, ExplanationView, MoveView, MovedView,
 };
 pub use coordinators::PartView;
+pub use database::{
+    DatabaseMemberView, DatabaseView, Part as DatabasePartView, ReinitView, RestartedView,
+    SwitchoverView,
+};
 pub use node::{DiskView, HealthView, InterfaceView, NodeView, State};
 pub use plan::{AppliedView, PlanView, RotationView, SiteView, StepView};
 pub use recovery::{RecoveredView, RecoveryNodeView, RecoveryPlanView, RecoveryView};

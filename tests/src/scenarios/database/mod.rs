@@ -1,5 +1,6 @@
 //! The cluster of PostgreSQL: that it forms of blank machines, takes a wiped one in again, and goes
-//! on while its secrets change. What it outlives is in [`faults`].
+//! on while its secrets change. What operators ask of it is in [`planned`], what it outlives in
+//! [`faults`].
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::site::{PATIENCE, Site};
 use crate::sql::Written;
 
 pub mod faults;
+pub mod planned;
 
 /// How long rows are written before something is done to the databases.
 const BEFORE: Duration = Duration::from_secs(2);
