@@ -92,7 +92,8 @@ pub(super) fn host(address: IpAddr) -> String {
 
 /// What is added to Debian's unit. It has no start limit: a database that is down is tried again.
 const ADDED_TEXT: &str = "[Unit]
-After=etcd.service
+# It stops before the agent does: what leads then hands over in peace, under its lease.
+After=etcd.service hamesh-agent.service
 StartLimitIntervalSec=0
 
 [Service]

@@ -1,5 +1,6 @@
 [Unit]
-After=etcd.service
+# It stops before the agent does: what leads then hands over in peace, under its lease.
+After=etcd.service hamesh-agent.service
 StartLimitIntervalSec=0
 
 [Service]
