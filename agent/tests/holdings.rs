@@ -187,3 +187,21 @@ async fn told_to_who_proves_it() {
     // It goes on as it was.
     assert_eq!(agent.status().assignment.unwrap().id, "4.7");
 }
+
+#[tokio::test]
+async fn the_nodes_that_operators_drained_are_known_after_a_restart() {
+    let desk = Desk::new(Site::of(1));
+    let root = tempfile::tempdir().unwrap();
+    let held = loaded(&desk, &root);
+    assert!(held.drained().borrow().is_empty());
+    for nodes in [vec!["node-1".to_owned(), "node-2".to_owned()], vec![]] {
+        let told = v1::Drained { nodes };
+        held.drain(told.clone()).await;
+        let kept: Vec<String> = {
+            let kept = loaded(&desk, &root).drained();
+            let kept = kept.borrow();
+            kept.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(kept, told.nodes);
+    }
+}

@@ -224,6 +224,17 @@ pub async fn fetch_tls(
     fetch(TokioIo::new(connection), path).await
 }
 
+/// Fetches `path` from a program of our site that has a certificate for its address, such as
+/// Patroni's REST API.
+pub async fn fetch_program(
+    addr: SocketAddr,
+    live: &LiveCredentials,
+    path: &str,
+) -> Result<(StatusCode, Bytes), FetchError> {
+    let connection = tls::connect(addr, tls::config::program_config(live)).await?;
+    fetch(TokioIo::new(connection), path).await
+}
+
 /// Fetches `path` (such as `/status`) from a unix socket.
 pub async fn fetch_unix(socket: &Path, path: &str) -> Result<(StatusCode, Bytes), FetchError> {
     let connection = UnixStream::connect(socket)

@@ -8,7 +8,8 @@ use rustls::crypto::ring;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+use rustls_pki_types::CertificateDer;
 
 use super::peer::Expect;
 use super::verify::{ClientVerifier, LeafVerifier, PinnedVerifier, ServerVerifier};
@@ -85,6 +86,23 @@ pub fn pinned_config(ca: Fingerprint) -> Arc<ClientConfig> {
         .with_custom_certificate_verifier(Arc::new(PinnedVerifier::new(ca)))
         .with_no_client_auth();
     config.alpn_protocols = Alpn::H2.protocols();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+/// For dialling a program of the site that is none of ours: it shows a certificate of one of the
+/// CAs of the moment, made out to the address that is dialled, and sees our own.
+pub(crate) fn program_config(live: &LiveCredentials) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let current = live.current();
+    let ders = current.trust().ders().iter();
+    roots.add_parsable_certificates(ders.map(|der| CertificateDer::from(der.as_slice())));
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .expect(TLS13_IS_THERE)
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(LiveResolver(live.clone())));
+    config.alpn_protocols = Alpn::Http1.protocols();
     config.resumption = Resumption::disabled();
     Arc::new(config)
 }

@@ -2,7 +2,8 @@
 //!
 //! What holds for every connection made here:
 //! - TLS 1.3 only, ring's primitives, ECDSA P-256 certificates from the site's CAs.
-//! - The peer is known by its SPIFFE identity, never by a DNS name or an address.
+//! - The peer is known by its SPIFFE identity, never by a DNS name or an address; but for a program
+//!   that is none of ours (Patroni): it has a certificate for its address.
 //! - The listening side presents, and both sides check against, the credentials of the moment:
 //!   a renewal, a rotated CA or a revoked serial number counts from the next handshake on.
 //! - No session is ever resumed, and there is no early data: each connection proves both

@@ -39,8 +39,8 @@ mod patroni;
 
 /// PostgreSQL.
 pub(super) const POSTGRESQL_PORT: u16 = 5432;
-/// Patroni's REST API.
-pub(super) const PATRONI_PORT: u16 = 8008;
+/// Patroni's REST API, at the node's management address.
+pub const PATRONI_PORT: u16 = 8008;
 
 /// What the role installs.
 pub(super) const PACKAGES: [&str; 5] = [
