@@ -39,6 +39,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     assignment: watch::Sender<Option<Arc<Assignment>>>,
     ring: watch::Sender<Option<KeyRing>>,
+    drained: watch::Sender<Arc<BTreeSet<NodeId>>>,
     /// Where coordinators were found before there was an assignment.
     first_coordinators: Vec<Coordinator>,
     unsaved: Mutex<Unsaved>,
@@ -79,6 +80,7 @@ impl Held {
                 read("gossip keys", wire)
                     .and_then(|wire| read("gossip keys", KeyRing::try_from(&wire)))
             });
+        let drained = read("drained nodes", state.drained()).unwrap_or_default();
         let first_coordinators = read("coordinators", state.coordinators()).unwrap_or_default();
         let held = Self(Arc::new(Inner {
             site,
@@ -88,6 +90,7 @@ impl Held {
             metrics,
             assignment: watch::Sender::new(None),
             ring: watch::Sender::new(None),
+            drained: watch::Sender::new(Arc::new(drained)),
             first_coordinators,
             unsaved: Mutex::default(),
             problem: watch::Sender::new(None),
@@ -157,6 +160,27 @@ impl Held {
         if let Ok(Err(error)) = kept {
             self.report(Some(describe(&error)));
         }
+    }
+
+    /// Takes in which nodes operators drained, and keeps it: what was drained is undone by whoever
+    /// hears that it is no more, after a restart as well.
+    pub async fn drain(&self, wire: v1::Drained) {
+        let parsed = wire.nodes.iter().filter_map(|name| name.parse().ok());
+        let nodes: Arc<BTreeSet<NodeId>> = Arc::new(parsed.collect());
+        let known = self.0.drained.send_replace(Arc::clone(&nodes));
+        if known == nodes {
+            return;
+        }
+        let state = self.0.state.clone();
+        let kept = tokio::task::spawn_blocking(move || state.save_drained(&nodes)).await;
+        if let Ok(Err(error)) = kept {
+            self.report(Some(describe(&error)));
+        }
+    }
+
+    /// The nodes that operators drained, as far as this node was told.
+    pub fn drained(&self) -> watch::Receiver<Arc<BTreeSet<NodeId>>> {
+        self.0.drained.subscribe()
     }
 
     /// Writes again what could not be written, and answers with what may be acknowledged now.

@@ -47,6 +47,8 @@ pub mod session;
 pub mod state;
 pub mod status;
 pub mod stopping;
+#[cfg(test)]
+mod testing;
 pub mod upgrade;
 
 use std::sync::LazyLock;

@@ -12,7 +12,7 @@ use crate::checks::series::CheckSeries;
 use crate::claims::machine::monotonic;
 use crate::claims::metrics::ClaimMetrics;
 use crate::gossip::series::GossipSeries;
-use crate::haproxy::series::MarkSeries;
+use crate::haproxy::series::{DrainSeries, MarkSeries};
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -51,6 +51,8 @@ pub struct Metrics {
     pub checks: CheckSeries,
     /// Servers of this node's proxy that were marked down.
     pub marks: MarkSeries,
+    /// Servers of this node's proxy whose node is drained.
+    pub drains: DrainSeries,
     /// Connections to the metrics port that came to nothing.
     pub connections_refused: IntCounter,
     /// Everything about the node's role.
@@ -123,6 +125,7 @@ impl Metrics {
             )?,
             checks: CheckSeries::new(&new)?,
             marks: MarkSeries::new(&new)?,
+            drains: DrainSeries::new(&new)?,
             connections_refused: new.counter(
                 "metrics_connections_refused_total",
                 "Connections to the metrics port without a proper handshake, or one too many.",

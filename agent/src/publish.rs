@@ -31,6 +31,8 @@ pub struct Publisher {
     pub machine: Machine,
     /// What was seen.
     pub observed: watch::Receiver<Observed>,
+    /// What it is among the databases.
+    pub database: watch::Receiver<v1::DatabaseState>,
     /// What the node was told to be.
     pub assignment: watch::Receiver<Option<Arc<Assignment>>>,
     /// How its claims stand.
@@ -57,6 +59,7 @@ impl Publisher {
             self.plain.send_replace(Some(facts));
             let changed = tokio::select! {
                 changed = self.observed.changed() => changed,
+                changed = self.database.changed() => changed,
                 changed = self.assignment.changed() => changed,
                 changed = self.claims.changed() => changed,
                 changed = self.session.changed() => changed,
@@ -71,6 +74,7 @@ impl Publisher {
 
     fn facts(&mut self, sequence: u64) -> v1::Facts {
         let observed = self.observed.borrow_and_update().clone();
+        let database = *self.database.borrow_and_update();
         let assignment = self.assignment.borrow_and_update().clone();
         let claims = self.claims.borrow_and_update().clone();
         let leadership = self.session.borrow_and_update().leadership.clone();
@@ -99,6 +103,7 @@ impl Publisher {
             leadership: leadership.as_ref().map(Into::into),
             packages: packages.installed,
             upgrading: packages.upgrading,
+            database: database.into(),
         }
     }
 }

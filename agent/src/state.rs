@@ -7,6 +7,7 @@
 //! | `assignment.json` | the assignment in force |
 //! | `key-ring.json` | the gossip keys |
 //! | `coordinators.json` | where coordinators answer |
+//! | `drained.json` | on an internal proxy: the nodes that operators drained |
 //! | `lease-keys.json` | the keys that this node shares with the other members of its claims |
 //! | `claim-vip_NAME.json` | what this node's member of a claim must not forget |
 //! | `fence` | the claimed addresses, which a boot fences before the network comes up |
@@ -19,6 +20,7 @@
 //!
 //! Absent: judging what is read (the types do that) and going on without a disk (the callers do).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -28,7 +30,7 @@ use hamesh_claims::member::Durable;
 use hamesh_proto::coordinate::{self, Coordinate};
 use hamesh_proto::credentials::{Credentials, LoadError, PrivateKey};
 use hamesh_proto::files::{SECRET, write_atomic};
-use hamesh_proto::ids::ClaimId;
+use hamesh_proto::ids::{ClaimId, NodeId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -270,6 +272,22 @@ impl StateDir {
     /// [`StateError::Write`].
     pub fn save_coordinators(&self, coordinators: &[Coordinator]) -> Result<(), StateError> {
         self.write("coordinators.json", &coordinators)
+    }
+
+    /// The nodes that operators drained; empty before any was heard of.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drained(&self) -> Result<BTreeSet<NodeId>, StateError> {
+        Ok(self.read("drained.json")?.unwrap_or_default())
+    }
+
+    /// Replaces the nodes that operators drained.
+    ///
+    /// # Errors
+    /// [`StateError::Write`].
+    pub fn save_drained(&self, nodes: &BTreeSet<NodeId>) -> Result<(), StateError> {
+        self.write("drained.json", nodes)
     }
 
     /// Writes what this machine is to be, if that is news: a unit of the coordinator's package

@@ -40,6 +40,9 @@ pub struct Status {
     pub clock_offset_ms: Option<i64>,
     /// Failed systemd units; `None`: not known.
     pub failed_units: Option<Vec<String>>,
+    /// What the node is among the databases, in words; `None`: it is none, or not known yet.
+    #[serde(default)]
+    pub database: Option<String>,
     /// How this node's claims stand.
     #[serde(default)]
     pub claims: Report,
@@ -105,6 +108,7 @@ impl Sources {
         let credentials = self.credentials.current();
         let session = self.session.borrow().clone();
         let facts = self.facts.borrow().clone();
+        let database = facts.as_ref().and_then(|facts| facts.database().words());
         let health = facts.and_then(|facts| facts.health);
         let id = credentials.spiffe_id();
         let assignment = self.held.assignment().borrow().clone();
@@ -133,6 +137,7 @@ impl Sources {
             failed_units: health
                 .filter(|health| health.units_unknown.is_empty())
                 .map(|health| health.failed_units),
+            database: database.map(str::to_owned),
             claims: self.claims.borrow().clone(),
             peers: self.peers.borrow().iter().map(peer).collect(),
         }
@@ -193,6 +198,9 @@ impl Status {
         if let Some(unfit) = &self.claims.unfit {
             row("holder", unfit);
         }
+        if let Some(database) = &self.database {
+            row("database", database);
+        }
         for (claim, view) in &self.claims.claims {
             row(claim.as_str(), &view.line());
         }
@@ -247,6 +255,7 @@ mod tests {
             state_problem: Some("cannot write assignment.json: no space left".to_owned()),
             clock_offset_ms: Some(-3),
             failed_units: Some(vec!["nginx.service".to_owned()]),
+            database: Some("replica".to_owned()),
             claims: claims(),
             peers: vec![
                 PeerStatus {
@@ -301,6 +310,7 @@ clock        -3 ms against its peers
 failed units nginx.service
 state        cannot write assignment.json: no space left
 holder       memory locked, no raised priority
+database     replica
 vip/a        unable, failed (the fence is not loaded), ALSO ANSWERED BY 02:00:00:00:00:01
 vip/edge     holding under 1.4#7, healthy
 peers        1 of 2 alive

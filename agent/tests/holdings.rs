@@ -1,10 +1,12 @@
 //! What an agent tells a coordinator that lost everything but the CA, and to whom it tells nothing.
+//! In a network namespace of its own: an agent with a claim loads its fence. Needs root and `nft`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 #[path = "support/coordinator.rs"]
 mod desk;
 mod support;
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use hamesh_proto::incarnation::prove;
 use hamesh_proto::seal::KeyRing;
 use hamesh_proto::v1;
 use hamesh_proto::v1::agent_message::Kind as Said;
+use nix::sched::{CloneFlags, unshare};
 use support::{Site, coordinator, until};
 use tempfile::TempDir;
 
@@ -104,8 +107,27 @@ fn holdings(desk: &Desk) -> Option<v1::Holdings> {
     })
 }
 
-#[tokio::test]
-async fn all_that_is_held_is_told_to_who_proves_a_later_incarnation_and_to_nobody_else() {
+/// Runs a test, and every thread that it starts, in a network that is gone after it.
+fn in_own_network(test: impl Future<Output = ()> + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("root");
+        let up = Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status();
+        assert!(up.expect("ip").success());
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("a runtime");
+        runtime.block_on(test);
+    });
+    thread.join().expect("the test holds");
+}
+
+#[test]
+fn all_that_is_held_is_told_to_who_proves_a_later_incarnation_and_to_nobody_else() {
+    in_own_network(told_to_who_proves_it());
+}
+
+async fn told_to_who_proves_it() {
     let desk = Desk::new(Site::of(1));
     desk.open().await;
     let root = tempfile::tempdir().unwrap();
@@ -164,4 +186,22 @@ async fn all_that_is_held_is_told_to_who_proves_a_later_incarnation_and_to_nobod
     assert_eq!(told.claims, [claim]);
     // It goes on as it was.
     assert_eq!(agent.status().assignment.unwrap().id, "4.7");
+}
+
+#[tokio::test]
+async fn the_nodes_that_operators_drained_are_known_after_a_restart() {
+    let desk = Desk::new(Site::of(1));
+    let root = tempfile::tempdir().unwrap();
+    let held = loaded(&desk, &root);
+    assert!(held.drained().borrow().is_empty());
+    for nodes in [vec!["node-1".to_owned(), "node-2".to_owned()], vec![]] {
+        let told = v1::Drained { nodes };
+        held.drain(told.clone()).await;
+        let kept: Vec<String> = {
+            let kept = loaded(&desk, &root).drained();
+            let kept = kept.borrow();
+            kept.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(kept, told.nodes);
+    }
 }

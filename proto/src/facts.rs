@@ -91,6 +91,19 @@ pub fn verify(
     Ok(facts)
 }
 
+impl v1::DatabaseState {
+    /// For people; `None`: the node is no database, or nothing is known yet.
+    pub const fn words(self) -> Option<&'static str> {
+        match self {
+            Self::Unspecified => None,
+            Self::Leader => Some("leader"),
+            Self::Replica => Some("replica"),
+            Self::Other => Some("neither leader nor replica"),
+            Self::Silent => Some("Patroni does not answer"),
+        }
+    }
+}
+
 fn message(facts: &[u8]) -> Vec<u8> {
     [CONTEXT, facts].concat()
 }

@@ -223,7 +223,6 @@ pub async fn fetch_tls(
     let connection = tls::connect(addr, config).await?;
     fetch(TokioIo::new(connection), path).await
 }
-
 /// Fetches `path` (such as `/status`) from a unix socket.
 pub async fn fetch_unix(socket: &Path, path: &str) -> Result<(StatusCode, Bytes), FetchError> {
     let connection = UnixStream::connect(socket)

@@ -56,6 +56,12 @@ impl Machine {
         }
     }
 
+    /// The same, but for whom it asks of units.
+    #[cfg(test)]
+    pub fn asking(self, systemd: Systemd) -> Self {
+        Self { systemd, ..self }
+    }
+
     /// Looks at all that is desired or owned.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 /// The way to systemd. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Systemd {
+    /// `None`: the system bus.
+    address: Option<Arc<str>>,
     connection: Arc<Mutex<Option<Connection>>>,
 }
 
@@ -93,6 +95,15 @@ impl UnitNow {
 }
 
 impl Systemd {
+    /// Asks over the bus at this address.
+    #[cfg(test)]
+    pub fn at(address: &str) -> Self {
+        Self {
+            address: Some(address.into()),
+            ..Self::default()
+        }
+    }
+
     /// How a unit is now.
     ///
     /// # Errors
@@ -191,7 +202,13 @@ impl Systemd {
         if let Some(connection) = shared.as_ref() {
             return Ok(connection.clone());
         }
-        let connection = Connection::system().await?;
+        let connection = match &self.address {
+            None => Connection::system().await?,
+            Some(address) => {
+                let builder = zbus::connection::Builder::address(&**address);
+                builder.build().await?
+            }
+        };
         // Without this systemd signals nothing.
         manager(&connection, "Subscribe", &()).await?;
         *shared = Some(connection.clone());

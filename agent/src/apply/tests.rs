@@ -1,5 +1,5 @@
 //! What is aimed at and what a failure means, whole; in `believing` whose orders count, and in
-//! `running` the loop itself.
+//! `running` the loop itself; in `handing` what is not taken while its unit runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use super::drivers::owners;
 use super::trouble::Trouble;
 
 mod believing;
+mod handing;
 mod running;
 
 fn file(path: &Path, text: &str) -> Resource {

@@ -1,4 +1,5 @@
-//! Tells the HAProxy of this node which servers' nodes died, as soon as gossip says so.
+//! Tells the HAProxy of this node which servers' nodes died, and which lead the databases no more,
+//! as soon as gossip says so.
 //!
 //! Where there is no such HAProxy there is no socket, and nothing is done.
 
@@ -11,6 +12,7 @@ use std::time::Instant;
 use hamesh_proto::ids::NodeId;
 use tokio::sync::watch;
 
+use super::leaders::{Change, Leaders};
 use super::marks::{Deaths, Mark, Marks};
 use super::runtime::ask;
 use super::series::{MarkSeries, Outcome};
@@ -43,12 +45,13 @@ impl Marker {
 
     /// Until gossip is gone.
     pub async fn run(mut self) {
-        let mut deaths = Deaths::default();
+        let (mut deaths, mut leaders) = (Deaths::default(), Leaders::default());
         loop {
             let peers = Arc::clone(&self.peers.borrow_and_update());
-            let died = deaths.observe(&peers, Instant::now());
-            if !died.is_empty() {
-                self.mark(&died, &peers).await;
+            let now = Instant::now();
+            let (died, change) = (deaths.observe(&peers, now), leaders.observe(&peers, now));
+            if !died.is_empty() || !change.is_empty() {
+                self.mark((&died, &change), &peers).await;
             }
             if self.peers.changed().await.is_err() {
                 return;
@@ -56,7 +59,7 @@ impl Marker {
         }
     }
 
-    async fn mark(&self, died: &BTreeSet<NodeId>, peers: &PeersView) {
+    async fn mark(&self, (died, change): (&BTreeSet<NodeId>, &Change), peers: &PeersView) {
         let servers = match ask(&self.socket, servers::QUESTION).await {
             Ok(answer) => servers::read(&answer).ok_or(answer),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
@@ -66,10 +69,12 @@ impl Marker {
             Ok(servers) => servers,
             Err(why) => return self.failed("its servers", &why),
         };
-        let marks = Marks::of(died, peers, &servers);
+        let mut marks = Marks::of(died, peers, &servers);
+        marks.add(change.marks(peers, &servers));
         for mark in &marks.spared {
             self.series.of(Outcome::Spared).inc();
-            tracing::warn!(server = %mark, "{mark} is the last of its backend: it is not marked");
+            let why = &mark.cause;
+            tracing::warn!(server = %mark, "{mark} is the last of its backend, though {why}");
         }
         for mark in &marks.down {
             self.mark_down(mark).await;
@@ -80,7 +85,8 @@ impl Marker {
         match ask(&self.socket, &mark.command()).await {
             Ok(answer) if answer.is_empty() => {
                 self.series.of(Outcome::Marked).inc();
-                tracing::info!(server = %mark, "{mark} is marked down: its node fell silent");
+                let why = &mark.cause;
+                tracing::info!(server = %mark, %why, "{mark} is marked down: {why}");
             }
             Ok(answer) => self.failed(&mark.to_string(), &answer),
             Err(error) => self.failed(&mark.to_string(), &error.to_string()),

@@ -1,4 +1,5 @@
-//! Which of HAProxy's servers are marked down because gossip says that their node died. Pure.
+//! Which of HAProxy's servers are marked down because gossip says that their node died, and what a
+//! mark is. Pure.
 //!
 //! ```text
 //! peers --> Deaths --nodes that died just now--> marks <-- states of the servers
@@ -45,6 +46,19 @@ pub struct Mark {
     pub backend: String,
     /// Its name there.
     pub server: String,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a server is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its node fell silent.
+    Silent,
+    /// Its node says that it leads the databases no more.
+    LeadsNoMore,
+    /// This other node says that it leads them now.
+    Succeeded(String),
 }
 
 /// What is done about the servers of nodes that died.
@@ -101,6 +115,7 @@ impl Marks {
             let mark = Mark {
                 backend: server.backend.clone(),
                 server: server.name.clone(),
+                cause: Cause::Silent,
             };
             match is_left {
                 true => marks.down.push(mark),
@@ -108,6 +123,21 @@ impl Marks {
             }
         }
         marks
+    }
+
+    /// Adds others. A server is marked once.
+    pub fn add(&mut self, others: Self) {
+        let is =
+            |mark: &Mark, it: &Mark| (&it.backend, &it.server) == (&mark.backend, &mark.server);
+        let known = |list: &[Mark], mark: &Mark| list.iter().any(|it| is(mark, it));
+        let Self { down, spared } = others;
+        down.into_iter().for_each(|mark| {
+            if !known(&self.down, &mark) {
+                self.down.push(mark);
+            }
+        });
+        self.spared.extend(spared);
+        self.spared.retain(|mark| !known(&self.down, mark));
     }
 }
 
@@ -124,6 +154,16 @@ impl fmt::Display for Mark {
     }
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("its node fell silent"),
+            Self::LeadsNoMore => f.write_str("its node leads the databases no more"),
+            Self::Succeeded(by) => write!(f, "{by} leads the databases now"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
@@ -132,6 +172,7 @@ mod tests {
 
     use super::*;
     use crate::gossip::peers::Peer;
+    use crate::haproxy::servers::Admin;
 
     static NOW: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -162,7 +203,9 @@ mod tests {
             name: name.to_owned(),
             at: ("192.0.2.1".to_owned(), "80".to_owned()),
             up,
+            passed: up,
             checked: true,
+            admin: Admin::default(),
         }
     }
 

@@ -11,6 +11,12 @@ const SERVING: [&str; 2] = ["1", "2"];
 /// `CHK_ST_ENABLED` and `CHK_ST_PAUSED`, bits of a check's state.
 const CHECK_ENABLED: u32 = 4;
 const CHECK_PAUSED: u32 = 8;
+/// `CHK_RES_PASSED` and `CHK_RES_CONDPASS`: what its last check came to.
+const PASSED: [&str; 2] = ["3", "4"];
+/// `SRV_ADMF_FDRAIN`: no new sessions, by order.
+const DRAINED: u32 = 8;
+/// `SRV_ADMF_FMAINT`, `IMAINT`, `CMAINT`, `RMAINT` and `HMAINT`: in maintenance, for any reason.
+const IN_MAINTENANCE: u32 = 1 | 2 | 4 | 32 | 64;
 
 /// One server of one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +29,28 @@ pub struct Server {
     pub at: (String, String),
     /// Whether it gets requests.
     pub up: bool,
+    /// Whether its last check found it well: right after a reload there was none.
+    pub passed: bool,
     /// Whether HAProxy looks at it, and so finds out by itself when it answers again.
     pub checked: bool,
+    /// What operators want of it.
+    pub admin: Admin,
+}
+
+/// What operators, and the configuration, want of a server, as HAProxy counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admin(pub u32);
+
+impl Admin {
+    /// It gets no new sessions, by order.
+    pub const fn is_drained(self) -> bool {
+        self.0 & DRAINED != 0
+    }
+
+    /// It is out of use, and whoever wants that is not asked.
+    pub const fn in_maintenance(self) -> bool {
+        self.0 & IN_MAINTENANCE != 0
+    }
 }
 
 /// Reads the answer; `None`: it is none.
@@ -41,13 +67,15 @@ pub fn read(answer: &str) -> Option<Vec<Server>> {
             names.iter().copied().zip(line.split_whitespace()).collect();
         let text = |name| fields.get(name).map(|field| (*field).to_owned());
         let check: u32 = fields.get("srv_check_state")?.parse().ok()?;
-        let admin = *fields.get("srv_admin_state")?;
+        let admin: u32 = fields.get("srv_admin_state")?.parse().ok()?;
         Some(Server {
             backend: text("be_name")?,
             name: text("srv_name")?,
             at: (text("srv_addr")?, text("srv_port")?),
-            up: admin == "0" && SERVING.contains(fields.get("srv_op_state")?),
+            up: admin == 0 && SERVING.contains(fields.get("srv_op_state")?),
+            passed: PASSED.contains(fields.get("srv_check_result")?),
             checked: check & CHECK_ENABLED != 0 && check & CHECK_PAUSED == 0,
+            admin: Admin(admin),
         })
     };
     lines.map(server).collect()
@@ -74,21 +102,40 @@ srv_check_port srv_check_addr srv_agent_addr srv_agent_port
     #[test]
     fn states_are_read_by_the_names_of_their_columns() {
         let servers = read(ANSWER).expect("states");
-        let told: Vec<_> = servers
-            .iter()
-            .map(|it| (it.backend.as_str(), it.name.as_str(), it.up, it.checked))
-            .collect();
+        let told = servers.iter().map(|it| {
+            let (backend, name) = (it.backend.as_str(), it.name.as_str());
+            (backend, name, it.up, it.passed, it.checked)
+        });
         assert_eq!(
-            told,
+            told.collect::<Vec<_>>(),
             [
-                ("web", "a", true, true),
-                ("web", "b", false, true),
-                ("web", "c", true, false),
-                ("db", "a", false, true),
-                ("db", "b", true, false),
+                ("web", "a", true, true, true),
+                ("web", "b", false, true, true),
+                ("web", "c", true, false, false),
+                ("db", "a", false, true, true),
+                ("db", "b", true, true, false),
             ]
         );
+        let drained: Vec<bool> = servers.iter().map(|it| it.admin.is_drained()).collect();
+        assert_eq!(drained, [false, false, false, true, false]);
         assert_eq!(servers[1].at, ("127.0.0.1".to_owned(), "18082".to_owned()));
+    }
+
+    #[test]
+    fn what_operators_want_is_read_bit_by_bit() {
+        for (state, drained, in_maintenance) in [
+            (0, false, false),
+            (1, false, true),
+            (8, true, false),
+            (9, true, true),
+            (16, false, false),
+            (32, false, true),
+            (64, false, true),
+        ] {
+            let admin = Admin(state);
+            let told = (admin.is_drained(), admin.in_maintenance());
+            assert_eq!(told, (drained, in_maintenance), "{state}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`system`] | load, memory, disks, kernel, boot |
 //! | [`units`] | failed systemd units, over D-Bus |
+//! | [`database`] | whether the node leads the databases, as its Patroni says |
 //! | [`interfaces`] | network interfaces and addresses |
 //! | [`change`] | nothing: decides what is worth telling (pure) |
 //!
@@ -11,6 +12,7 @@
 //! holds up nothing but itself.
 
 pub mod change;
+pub mod database;
 pub mod interfaces;
 pub mod system;
 pub mod units;

@@ -44,6 +44,10 @@ impl Session {
                 self.held.coordinate(told.wanted).await;
                 None
             }
+            Some(coordinator_message::Kind::Drained(drained)) => {
+                self.held.drain(drained).await;
+                None
+            }
             Some(coordinator_message::Kind::Upgrade(order)) => {
                 self.upgrades.take(order).await.map(Kind::Upgrade)
             }

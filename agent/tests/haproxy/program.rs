@@ -52,6 +52,12 @@ impl Haproxy {
         self.folder.path().join(name).display().to_string()
     }
 
+    /// Has it do something that it says nothing of.
+    pub async fn tell(&self, command: &str) {
+        let answer = ask(&self.socket(), command).await;
+        assert_eq!(answer.expect("an answer"), "", "{command}");
+    }
+
     /// Waits until it answers with this part.
     pub async fn until(&self, command: &str, part: &str) -> String {
         let end = Instant::now() + PATIENCE;
@@ -64,6 +70,15 @@ impl Haproxy {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Accepts connections, and says nothing.
+pub async fn accepting() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let listener = listener.expect("a port");
+    let at = listener.local_addr().expect("an address");
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    at
 }
 
 impl Drop for Haproxy {

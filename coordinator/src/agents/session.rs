@@ -9,6 +9,7 @@
 //! ```
 
 mod database;
+mod drained;
 mod role;
 
 use std::collections::BTreeSet;
@@ -90,6 +91,7 @@ struct Told {
     refused: Option<v1::AssignmentId>,
     peer_keys: Option<Vec<v1::LeaseKey>>,
     coordinate: Option<bool>,
+    drained: Option<v1::Drained>,
     /// The name of an order.
     upgrade: Option<String>,
     role: Option<Arc<v1::RoleOrder>>,
@@ -130,6 +132,7 @@ impl Serving {
         loop {
             let newest = Arc::clone(&world.borrow_and_update());
             self.push(&newest).await?;
+            self.push_drained(&newest).await?;
             let parts_now = Arc::clone(&parts.borrow_and_update());
             let starts_now = Arc::clone(&starts.borrow_and_update());
             self.push_lease_keys(&newest, (&parts_now, &starts_now), &own_key)

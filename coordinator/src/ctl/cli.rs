@@ -86,12 +86,12 @@ pub enum Command {
         #[arg(long, value_name = "NODE")]
         to: Option<String>,
     },
-    /// Let a node give back what it holds, and grant it nothing
+    /// Let a node give back what it holds, grant it nothing, and have proxies send it nothing new
     Drain {
         /// The node
         node: String,
     },
-    /// Let a drained node hold claims again
+    /// Let a drained node hold claims, and be sent requests, again
     Undrain {
         /// The node
         node: String,

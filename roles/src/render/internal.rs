@@ -21,6 +21,8 @@ const API_PORT: u16 = 6443;
 /// PostgreSQL in front: the leader, and its replicas.
 const LEADER_PORT: u16 = 5000;
 const REPLICAS_PORT: u16 = 5001;
+/// Where HAProxy looks for the one server that leads.
+pub const LEADER_BACKEND: &str = "leader";
 /// By how much a replica may lag and still be read from: one segment of the write-ahead log.
 const MOST_LAG: &str = "16MB";
 
@@ -145,7 +147,7 @@ backend kubernetes from sessions
 
 fn postgresql(place: &Place<'_>, servers: &[(&NodeId, SocketAddr)]) -> String {
     let leader = Postgresql {
-        name: "leader",
+        name: LEADER_BACKEND,
         port: LEADER_PORT,
         condition: "/primary".to_owned(),
         // A session with a leader of before would wait for a server that answers nobody.

@@ -37,6 +37,7 @@ mod secrets;
 mod tests;
 
 pub use database::PATRONI_PORT;
+pub use internal::LEADER_BACKEND;
 pub use secrets::{Missing, NeededSecret, Origin, Secrets, needed_secrets};
 
 /// The packages that roles install.

@@ -29,6 +29,7 @@ use hamesh_proto::ids::NodeId;
 use hamesh_proto::ports;
 use hamesh_proto::token::EnrolmentToken;
 use hamesh_proto::unix_time::unix_ms;
+use hamesh_proto::v1;
 use hamesh_roles::Vip;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -89,6 +90,7 @@ type Inputs = (
     watch::Sender<Observed>,
     watch::Sender<Arc<PeersView>>,
     watch::Sender<u64>,
+    watch::Sender<v1::DatabaseState>,
 );
 
 /// Trades a token for an identity.
@@ -159,6 +161,7 @@ impl Enrolled {
         shared: Shared,
     ) -> Running {
         let (observed_tx, observed) = watch::channel(Observed::default());
+        let (database_tx, database) = watch::channel(v1::DatabaseState::Unspecified);
         let (peers_tx, peers) = watch::channel(Arc::new(PeersView::new()));
         let (renewed_tx, renewed) = watch::channel(0);
         let (facts_tx, facts) = watch::channel(None);
@@ -173,6 +176,7 @@ impl Enrolled {
             start,
             machine: shared.machine.clone(),
             observed,
+            database,
             assignment: held.assignment(),
             claims: claims.clone(),
             session: session.clone(),
@@ -228,7 +232,7 @@ impl Enrolled {
         Running {
             session,
             _tasks: tasks,
-            _inputs: (observed_tx, peers_tx, renewed_tx),
+            _inputs: (observed_tx, peers_tx, renewed_tx, database_tx),
         }
     }
 }

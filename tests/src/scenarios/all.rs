@@ -276,6 +276,10 @@ pub const ALL: &[Scenario] = &[
         served::silent::brought_back,
     ),
     on_served(
+        "a drained machine gets nothing new, and no request is lost while it is worked upon",
+        served::drained::worked_upon,
+    ),
+    on_served(
         "three blank machines become one database cluster",
         database::formed,
     ),

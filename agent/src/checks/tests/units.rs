@@ -1,7 +1,5 @@
 //! The words of systemd, over a real message bus: a test plays systemd on it.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -13,53 +11,7 @@ use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant};
 use super::super::process::UnitState;
 use super::super::units::Systemd;
 use super::GENEROUS;
-
-/// A bus of the test's own.
-struct Bus {
-    daemon: Child,
-    address: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
-impl Bus {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let listen = format!("unix:path={}/bus", directory.path().display());
-        let mut daemon = Command::new("dbus-daemon")
-            .args([
-                "--session",
-                "--nofork",
-                "--print-address",
-                "--address",
-                &listen,
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("dbus-daemon (Debian's package dbus-daemon) is installed");
-        let mut address = String::new();
-        let output = daemon.stdout.take().expect("piped");
-        BufReader::new(output)
-            .read_line(&mut address)
-            .expect("an address");
-        Self {
-            daemon,
-            address: address.trim().to_owned(),
-            _directory: directory,
-        }
-    }
-
-    async fn connect(&self) -> Connection {
-        let builder = zbus::connection::Builder::address(self.address.as_str());
-        builder.build().await.expect("connected")
-    }
-}
+use crate::testing::Bus;
 
 const PATH: &str = "/org/freedesktop/systemd1/unit/haproxy_2eservice";
 
@@ -154,7 +106,7 @@ async fn every_change_that_systemd_signals_is_read() {
     let bus = Bus::start();
     let played = Played::start(&bus).await;
     let (told, mut states) = watch::channel(UnitState::Unasked);
-    let systemd = Systemd::at(&bus.address);
+    let systemd = Systemd::at(bus.address());
     let unit = "haproxy.service".parse().expect("a unit");
     let task = tokio::spawn(async move { systemd.tell(&unit, &told).await });
     reads(&mut states, &UnitState::Running { pid: 4711 }).await;
@@ -198,7 +150,7 @@ async fn a_bus_that_is_gone_is_unknown() {
     let bus = Bus::start();
     let played = Played::start(&bus).await;
     let (told, mut states) = watch::channel(UnitState::Unasked);
-    let systemd = Systemd::at(&bus.address);
+    let systemd = Systemd::at(bus.address());
     let unit = "haproxy.service".parse().expect("a unit");
     let task = tokio::spawn(async move { systemd.tell(&unit, &told).await });
     reads(&mut states, &UnitState::Running { pid: 4711 }).await;

@@ -88,7 +88,7 @@ impl Adoption<'_> {
         Ok(AdoptionView {
             node: self.node.to_string(),
             role: self.role.to_string(),
-            next: words(stage),
+            next: screens::stage(stage),
             plan: own,
         })
     }
@@ -100,7 +100,7 @@ impl Adoption<'_> {
             let document = stored(&mut client).await?;
             let site = parsed(&document.document)?;
             let stage = Stage::of(&site, &self.node, self.role);
-            self.session.output.tell(words(&stage))?;
+            self.session.output.tell(screens::stage(&stage))?;
             let on = match &stage {
                 Stage::Await(_) | Stage::Over => return Ok(()),
                 Stage::Take => self.stands_by(&mut client, &site).await?,
@@ -267,32 +267,4 @@ fn parsed(yaml: &str) -> Result<Site, Failure> {
         file: "the site's document".to_owned(),
         faults,
     })
-}
-
-/// What is done next, for people.
-fn words(stage: &Stage) -> String {
-    match stage {
-        Stage::Take => {
-            "The role is applied beside what serves now; addresses stay where they are.".to_owned()
-        }
-        Stage::Await(others) => {
-            let names: Vec<&str> = others.iter().map(AsRef::as_ref).collect();
-            format!(
-                "The role is in place. Addresses follow with the last node of the role: take {} \
-                 over next.",
-                names.join(", ")
-            )
-        }
-        Stage::Narrow => {
-            "What served before is stopped on all nodes of the role but the holder.".to_owned()
-        }
-        Stage::Join(node) => {
-            format!("hamesh takes the addresses on {node}, which has them: half a minute.")
-        }
-        Stage::Finish(node) => {
-            format!("hamesh holds the addresses: what served before is stopped on {node}, too.")
-        }
-        Stage::Share => "Other nodes of the role may have the addresses, too.".to_owned(),
-        Stage::Over => "hamesh has the node, and the addresses of its role.".to_owned(),
-    }
 }

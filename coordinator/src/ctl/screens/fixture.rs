@@ -248,6 +248,7 @@ pub(super) fn troubled() -> v1::SiteStatus {
     behind.certificate_expires_unix_ms = NOW + DAY;
     if let Some(facts) = &mut behind.facts {
         facts.version = "0.0.9".into();
+        facts.database = v1::DatabaseState::Replica.into();
         facts.certificate_expires_unix_ms = 0;
     }
     let bare = |name: &str, state: v1::NodeState| v1::NodeStatus {

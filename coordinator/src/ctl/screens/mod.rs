@@ -1,6 +1,8 @@
 //! Screens: pure functions from a view, the time and a look to text.
 
 mod access;
+#[cfg(test)]
+mod adopt_tests;
 mod audit;
 mod backup;
 #[cfg(test)]
@@ -38,7 +40,7 @@ pub use node::node;
 pub use nodes::nodes;
 pub use plan::{plan, rotation};
 pub use recovery::recovery;
-pub use roles::{adoption, node_plans, role_progress, roles, secrets};
+pub use roles::{adoption, node_plans, role_progress, roles, secrets, stage};
 pub use status::status;
 pub use upgrade::{upgrade, upgrade_plan};
 

@@ -42,6 +42,9 @@ pub fn node(node: &NodeView, status: &StatusView, now: Moment, look: Look) -> St
     if let Some(started) = node.agent_started {
         line("started", format!("{} ago", started.ago(now)));
     }
+    if let Some(told) = node.database {
+        line("database", told.to_owned());
+    }
     if let Some(told) = &node.health {
         health(told, &mut line);
     }

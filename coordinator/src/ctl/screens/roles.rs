@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use hamesh_roles::adoption::Stage;
+
 use crate::ctl::failure::plural;
 use crate::ctl::paint::{Cell, Column, Look, Tone, clean, table};
 use crate::ctl::time::{Moment, span};
@@ -181,6 +183,34 @@ pub fn adoption(view: &AdoptionView, look: Look) -> String {
     }
     let _ = writeln!(text, "\nnext: {}", clean(&view.next));
     text
+}
+
+/// What the next stage of taking a node over does.
+pub fn stage(stage: &Stage) -> String {
+    match stage {
+        Stage::Take => {
+            "The role is applied beside what serves now; addresses stay where they are.".to_owned()
+        }
+        Stage::Await(others) => {
+            let names: Vec<&str> = others.iter().map(AsRef::as_ref).collect();
+            format!(
+                "The role is in place. Addresses follow with the last node of the role: take {} \
+                 over next.",
+                names.join(", ")
+            )
+        }
+        Stage::Narrow => {
+            "What served before is stopped on all nodes of the role but the holder.".to_owned()
+        }
+        Stage::Join(node) => {
+            format!("hamesh takes the addresses on {node}, which has them: half a minute.")
+        }
+        Stage::Finish(node) => {
+            format!("hamesh holds the addresses: what served before is stopped on {node}, too.")
+        }
+        Stage::Share => "Other nodes of the role may have the addresses, too.".to_owned(),
+        Stage::Over => "hamesh has the node, and the addresses of its role.".to_owned(),
+    }
 }
 
 /// The secrets, never their values.

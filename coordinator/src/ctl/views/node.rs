@@ -94,6 +94,8 @@ pub struct NodeView {
     pub boot_id: Option<String>,
     /// When its agent started.
     pub agent_started: Option<Moment>,
+    /// What it is among the databases, as its Patroni says.
+    pub database: Option<&'static str>,
     /// How it is, if it has said so.
     pub health: Option<HealthView>,
     /// Its network interfaces.
@@ -153,6 +155,7 @@ impl From<v1::NodeStatus> for NodeView {
     fn from(node: v1::NodeStatus) -> Self {
         let state = State::from(node.state());
         let facts = node.facts.unwrap_or_default();
+        let database = facts.database().words();
         let certificate = node
             .certificate_expires_unix_ms
             .max(facts.certificate_expires_unix_ms);
@@ -175,6 +178,7 @@ impl From<v1::NodeStatus> for NodeView {
             kernel: some_text(facts.kernel),
             boot_id: some_text(facts.boot_id),
             agent_started: Moment::of(facts.started_unix_ms),
+            database,
             health: facts.health.map(HealthView::from),
             interfaces: facts
                 .interfaces

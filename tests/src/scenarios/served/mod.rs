@@ -8,12 +8,14 @@
 //! | [`drift`] | what others change on a node, and nodes that are only looked at |
 //! | [`forged`] | orders that no coordinator signed |
 //! | [`faults`] | each proxy lost in each way, under load |
+//! | [`drained`] | a machine behind the inner proxies that is worked upon |
 //! | [`silent`] | machines behind the inner proxies that are lost |
 //! | [`load`] | requests without a pause, and what became of them |
 //! | [`soaked`] | faults drawn at random, one after another |
 //! | [`sql`] | statements and transactions through the inner proxies |
 
 pub mod changes;
+pub mod drained;
 pub mod drift;
 pub mod faults;
 pub mod forged;
