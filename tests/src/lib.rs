@@ -13,6 +13,7 @@
 //! | [`tidy`] | rules that hold for every file of the tree: layering, sizes, words, links |
 //! | [`vip`] | the VIP bench: hamesh beside keepalived under the same faults |
 
+pub mod failover;
 pub mod lab;
 pub mod model;
 pub mod properties;

@@ -327,6 +327,10 @@ pub const ALL: &[Scenario] = &[
         "a take-over goes on whoever is killed",
         adopted::interrupted::resumed,
     ),
+    on_another_site(
+        "a hand-built database cluster that is only looked at is left as it is",
+        adopted::databases::left_alone,
+    ),
     on_pair(
         "addresses of both families are held and go together",
         pair::families::together,

@@ -13,8 +13,8 @@ use crate::site::{COORDINATOR, PATIENCE, Site};
 
 /// The claims of the reference site.
 const CLAIMS: [&str; 2] = ["vip/edge", "vip/internal"];
-/// Much longer than any lease, and than the promises that it is carried on by while nobody leads.
-const AWAY: Duration = Duration::from_secs(45);
+/// Many times a lease. What comes after the long promises is watched in `claims`.
+const AWAY: Duration = Duration::from_secs(12);
 /// Many times a lease.
 const SILENT: Duration = Duration::from_secs(5);
 

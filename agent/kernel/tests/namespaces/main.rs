@@ -1,5 +1,6 @@
 //! The drivers against a real kernel, in namespaces that each test makes for itself. Needs root.
 
+mod database;
 mod deadline;
 mod holder;
 mod hostile;
@@ -22,6 +23,7 @@ const TESTS: &[&[(&str, Test)]] = &[
     hostile::TESTS,
     network::TESTS,
     vips::TESTS,
+    database::TESTS,
 ];
 
 fn main() -> ExitCode {

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`under_load`] | nothing is felt of hamesh beside it, and little of the take-over |
 //! | [`interrupted`] | whoever is killed meanwhile, it goes on |
+//! | [`databases`] | a cluster that was built by hand (`lab/plain/database.sh`) is only looked at |
 
+pub mod databases;
 pub mod interrupted;
 pub mod under_load;
 

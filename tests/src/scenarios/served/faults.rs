@@ -11,7 +11,7 @@ use crate::scenarios::World;
 use crate::site::Site;
 
 /// How long the page is asked for around each fault, and how long before it.
-const SECONDS: u32 = 10;
+const SECONDS: u32 = 7;
 const BEFORE: Duration = Duration::from_secs(2);
 
 /// A way to lose a proxy, and the way back.

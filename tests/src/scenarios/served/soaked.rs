@@ -6,7 +6,7 @@ use crate::scenarios::World;
 use crate::soak::faults::suffer;
 
 /// Other faults in each run; the seed is printed, and draws the same ones again.
-const FAULTS: usize = 5;
+const FAULTS: usize = 3;
 
 /// A few faults drawn at random: no acknowledged row is lost, and nothing is held twice.
 pub fn a_few(world: &World) -> Result<()> {

@@ -125,18 +125,31 @@ impl<'a> Client<'a> {
         answer.expect(0, &[]).context("pgbench")
     }
 
+    /// What libpq is told of the way to the leader, and the file that this names.
+    pub fn into_variables(self) -> (Vec<(String, String)>, NamedTempFile) {
+        (self.variables(LEADER), self.ca)
+    }
+
     fn command(&self, port: u16, words: &[&str]) -> Command {
         let mut command = self.world.site.lab.client_command("trust", words);
+        command.envs(self.variables(port));
         command
-            .env("PGHOST", ADDRESS)
-            .env("PGPORT", port.to_string())
-            .env("PGUSER", NAME)
-            .env("PGDATABASE", NAME)
-            .env("PGPASSWORD", &self.password)
-            .env("PGSSLMODE", "verify-full")
-            .env("PGSSLROOTCERT", self.ca.path())
-            .env("PGCONNECT_TIMEOUT", "5");
-        command
+    }
+
+    fn variables(&self, port: u16) -> Vec<(String, String)> {
+        let (port, ca) = (port.to_string(), self.ca.path().display().to_string());
+        let variables = [
+            ("PGHOST", ADDRESS),
+            ("PGPORT", &port),
+            ("PGUSER", NAME),
+            ("PGDATABASE", NAME),
+            ("PGPASSWORD", &self.password),
+            ("PGSSLMODE", "verify-full"),
+            ("PGSSLROOTCERT", &ca),
+            ("PGCONNECT_TIMEOUT", "5"),
+        ];
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        variables.into_iter().map(own).collect()
     }
 }
 
