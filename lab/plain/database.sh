@@ -30,39 +30,7 @@ done
 
 packages() {
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq # proxy CHECKS: HAProxy's sample of Patroni's documentation, on a machine of its own.
-proxy() {
-    packages haproxy
-    cat > /etc/haproxy/haproxy.cfg <<END
-global
-    maxconn 100
-defaults
-    mode tcp
-    retries 2
-    timeout client 30m
-    timeout connect 4s
-    timeout server 30m
-    timeout check 5s
-listen leader
-    bind *:5000
-    option httpchk OPTIONS /primary
-    http-check expect status 200
-    default-server $1 on-marked-down shutdown-sessions
-END
-    for member in $MEMBERS; do
-        echo "    server ${member%=*} ${member#*=}:5432 maxconn 100 check port 8008"
-    done >> /etc/haproxy/haproxy.cfg
-    systemctl enable --quiet haproxy
-    systemctl restart haproxy
-}
-
-# times TTL LOOP RETRY: in seconds; and commits wait for a standby.
-times() {
-    patronictl -c /etc/patroni/config.yml edit-config --force \
-        -s ttl="$1" -s loop_wait="$2" -s retry_timeout="$3" -s synchronous_mode=true >/dev/null
-}
-
-"$@" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
 }
 
 etcd() {
@@ -135,6 +103,38 @@ END
     chmod 0600 /etc/patroni/config.yml
     systemctl enable --quiet patroni
     systemctl restart patroni
+}
+
+# proxy CHECKS: HAProxy's sample of Patroni's documentation, on a machine of its own.
+proxy() {
+    packages haproxy
+    cat > /etc/haproxy/haproxy.cfg <<END
+global
+    maxconn 100
+defaults
+    mode tcp
+    retries 2
+    timeout client 30m
+    timeout connect 4s
+    timeout server 30m
+    timeout check 5s
+listen leader
+    bind *:5000
+    option httpchk OPTIONS /primary
+    http-check expect status 200
+    default-server $1 on-marked-down shutdown-sessions
+END
+    for member in $MEMBERS; do
+        echo "    server ${member%=*} ${member#*=}:5432 maxconn 100 check port 8008"
+    done >> /etc/haproxy/haproxy.cfg
+    systemctl enable --quiet haproxy
+    systemctl restart haproxy
+}
+
+# times TTL LOOP RETRY: in seconds; and commits wait for a standby.
+times() {
+    patronictl -c /etc/patroni/config.yml edit-config --force \
+        -s ttl="$1" -s loop_wait="$2" -s retry_timeout="$3" -s synchronous_mode=true >/dev/null
 }
 
 "$@"

@@ -20,8 +20,8 @@ use crate::sql::Written;
 pub mod faults;
 pub mod planned;
 
-/// How long rows are written before something is done to the databases.
-const BEFORE: Duration = Duration::from_secs(2);
+/// How long rows are written before something is done to the databases, and after it.
+const AROUND: Duration = Duration::from_secs(2);
 /// Counts on the leader who receives its changes.
 const STREAMING: &str = "runuser -u postgres -- psql -XAtqc \
     \"select count(*) from pg_stat_replication where state = 'streaming'\"";
@@ -176,8 +176,10 @@ fn while_writing<T>(client: &Client<'_>, act: impl FnOnce() -> Result<T>) -> Res
         "drop table if exists written; create table written (number bigint primary key)",
     )?;
     let writer = client.writer(LEADER, "written")?;
-    sleep(BEFORE);
+    sleep(AROUND);
     let done = act();
+    // What was not acknowledged meanwhile is told by what is acknowledged afterwards.
+    sleep(AROUND);
     let written = writer.end()?;
     let done = done?;
     let lost = written.lost(&client.told(LEADER, "select number from written")?);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::load::during;
-use super::{INNER, holder_and_other, until_as_wanted, until_served};
+use super::{INNER, until_as_wanted, until_served};
 use crate::scenarios::World;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
@@ -21,16 +21,15 @@ const QUIET: Duration = Duration::from_secs(3);
 /// server is stopped, and it is used again after it.
 pub fn worked_upon(world: &World) -> Result<()> {
     let site = &world.site;
-    let [proxy, _] = holder_and_other(site, "vip/internal", INNER)?;
     let ((), told) = during(world, || {
         site.coordctl(&["drain", SERVER])?;
-        let worked = work(site, proxy);
+        let worked = work(site);
         site.coordctl(&["undrain", SERVER])?;
         worked?;
-        until_is(site, proxy, "UP")?;
-        let before = sessions(site, proxy)?;
+        until_is(site, "UP")?;
+        let before = sessions(site)?;
         until("it is used again", PATIENCE, || {
-            let now = sessions(site, proxy)?;
+            let now = sessions(site)?;
             ensure!(now > before, "{now} sessions, as before");
             Ok(())
         })
@@ -42,26 +41,28 @@ pub fn worked_upon(world: &World) -> Result<()> {
     until_served(world)
 }
 
-fn work(site: &Site, proxy: &str) -> Result<()> {
-    until_is(site, proxy, "DRAIN")?;
-    gets_nothing(site, proxy)?;
+fn work(site: &Site) -> Result<()> {
+    until_is(site, "DRAIN")?;
+    gets_nothing(site)?;
     // A reload forgets it, and so does a new worker in its place.
     for node in INNER {
         site.sh(node, "systemctl reload haproxy.service")?;
     }
-    until_is(site, proxy, "DRAIN")?;
-    site.sh(proxy, "systemctl restart hamesh-agent.service")?;
-    gets_nothing(site, proxy)?;
+    until_is(site, "DRAIN")?;
+    for node in INNER {
+        site.sh(node, "systemctl restart hamesh-agent.service")?;
+    }
+    gets_nothing(site)?;
     site.sh(SERVER, &format!("systemctl stop {UNIT}"))?;
     sleep(QUIET);
     site.sh(SERVER, &format!("systemctl start {UNIT}"))?;
-    until_is(site, proxy, "DRAIN")
+    until_is(site, "DRAIN")
 }
 
-fn gets_nothing(site: &Site, proxy: &str) -> Result<()> {
-    let before = sessions(site, proxy)?;
+fn gets_nothing(site: &Site) -> Result<()> {
+    let before = sessions(site)?;
     sleep(QUIET);
-    let now = sessions(site, proxy)?;
+    let now = sessions(site)?;
     ensure!(
         now == before,
         "{} sessions came",
@@ -70,23 +71,31 @@ fn gets_nothing(site: &Site, proxy: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the proxy shows the server in this state.
-fn until_is(site: &Site, proxy: &str, state: &str) -> Result<()> {
+/// Waits until both proxies show the server in this state.
+fn until_is(site: &Site, state: &str) -> Result<()> {
     let labels = format!("proxy=\"web\",server=\"{SERVER}\",state=\"{state}\"");
     let series = format!("haproxy_server_status{{{labels}}} 1");
     until(&format!("{SERVER} is {state}"), PATIENCE, || {
-        let metrics = metrics(site, proxy)?;
-        ensure!(metrics.lines().any(|line| line == series), "no {series}");
+        for proxy in INNER {
+            let metrics = metrics(site, proxy)?;
+            let is = metrics.lines().any(|line| line == series);
+            ensure!(is, "no {series} at {proxy}");
+        }
         Ok(())
     })
 }
 
-/// How many sessions it was sent since the worker started.
-fn sessions(site: &Site, proxy: &str) -> Result<u64> {
-    let metrics = metrics(site, proxy)?;
+/// How many sessions both proxies sent it since their workers started: either may hold the address.
+fn sessions(site: &Site) -> Result<u64> {
     let series = format!("haproxy_server_sessions_total{{proxy=\"web\",server=\"{SERVER}\"}} ");
-    let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
-    Ok(value.with_context(|| format!("no {series}"))?.parse()?)
+    let mut all = 0;
+    for proxy in INNER {
+        let metrics = metrics(site, proxy)?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        let value = value.with_context(|| format!("no {series}"))?;
+        all += value.parse::<u64>()?;
+    }
+    Ok(all)
 }
 
 fn metrics(site: &Site, proxy: &str) -> Result<String> {
