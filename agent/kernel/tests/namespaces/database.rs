@@ -41,7 +41,7 @@ const OTHER: u16 = 5433;
 const SOON: Duration = Duration::from_millis(400);
 
 /// A node that listens, with a closed fence, and the way to that fence.
-fn fenced(lab: &Lab) -> Result<(&Node, Vec<TcpListener>, DatabaseFence)> {
+fn fenced(lab: &Lab) -> Result<(&Node, DatabaseFence)> {
     let node = &lab.nodes[0];
     let own = node.own()[0];
     node.namespace.within(|| {
@@ -49,10 +49,12 @@ fn fenced(lab: &Lab) -> Result<(&Node, Vec<TcpListener>, DatabaseFence)> {
             database: true,
             ..Claimed::default()
         })?;
-        let ports = [POSTGRESQL, PATRONI, ETCD, OTHER].into_iter();
-        let listeners = ports.map(|port| TcpListener::bind((own, port)));
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        Ok((node, listeners, DatabaseFence::open()?))
+        for port in [POSTGRESQL, PATRONI, ETCD, OTHER] {
+            let listener = TcpListener::bind((own, port))?;
+            // Until the process ends: connections that nobody takes would fill its queue.
+            std::thread::spawn(move || listener.incoming().for_each(drop));
+        }
+        Ok((node, DatabaseFence::open()?))
     })
 }
 
@@ -70,7 +72,7 @@ fn reached(lab: &Lab, node: &Node, port: u16) -> Result<bool> {
 
 fn leased() -> Result<()> {
     let lab = Lab::new(1)?;
-    let (node, _listeners, mut fence) = fenced(&lab)?;
+    let (node, mut fence) = fenced(&lab)?;
     ensure!(!reached(&lab, node, POSTGRESQL)?, "open from the start");
     let lease = Duration::from_secs(2);
     ensure!(fence.take(Instant::now() + lease)? == Written::Live);
@@ -104,7 +106,7 @@ fn leased() -> Result<()> {
 
 fn lapsed() -> Result<()> {
     let lab = Lab::new(1)?;
-    let (node, _listeners, mut fence) = fenced(&lab)?;
+    let (node, mut fence) = fenced(&lab)?;
     fence.take(Instant::now() + Duration::from_millis(200))?;
     until("it lapses", || Ok(fence.live()?), Option::is_none)?;
     ensure!(fence.renew(Instant::now() + LONG)? == Written::Lapsed);
@@ -120,7 +122,7 @@ fn lapsed() -> Result<()> {
 
 fn let_read() -> Result<()> {
     let lab = Lab::new(1)?;
-    let (node, _listeners, mut fence) = fenced(&lab)?;
+    let (node, mut fence) = fenced(&lab)?;
     fence.let_read(Duration::from_secs(2))?;
     ensure!(reached(&lab, node, POSTGRESQL)?);
     until(
@@ -147,7 +149,7 @@ fn user_reaches_etcd(node: &Node, own: IpAddr) -> Result<Option<bool>> {
 
 fn stands_by() -> Result<()> {
     let lab = Lab::new(1)?;
-    let (node, _listeners, mut fence) = fenced(&lab)?;
+    let (node, mut fence) = fenced(&lab)?;
     let own = node.own()[0];
     let check = |what: &str, open: bool| -> Result<()> {
         let patroni = reached(&lab, node, PATRONI)?;
@@ -185,7 +187,7 @@ fn not_loaded() -> Result<()> {
     let later = Instant::now() + LONG;
     ensure!(missing(fence.take(later).map(drop)) && missing(fence.renew(later).map(drop)));
     // And is taken away where nothing is claimed any more.
-    let (node, _listeners, mut fence) = fenced(&lab)?;
+    let (node, mut fence) = fenced(&lab)?;
     node.namespace
         .within(|| Ok(load(&Claimed::default()).map(drop)?))?;
     ensure!(missing(fence.close()), "the table is there yet");
