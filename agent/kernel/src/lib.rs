@@ -7,8 +7,8 @@
 //! [`interfaces`] (where an address belongs), [`frames`] (announcements and probes), [`announcer`]
 //! (when to announce), [`duplicates`] (who else answers), [`reconcile`] (what others changed).
 //!
-//! Dull drivers, tested in network namespaces: [`fence`], [`database`], [`load`], [`rtnl`], [`packet`], [`exit`],
-//! [`thread`], and [`vips`], which puts them in order. They block, wait for the kernel alone, and
+//! Dull drivers, tested in network namespaces: [`fence`], [`database`], [`load`], [`rtnl`],
+//! [`packet`], [`exit`], [`thread`], and [`vips`], which puts them in order. They block, wait for the kernel alone, and
 //! work without an asynchronous runtime: the holder's thread polls their descriptors.
 //!
 //! Absent on purpose: leases and decisions. A caller brings the deadline.

@@ -53,8 +53,12 @@ impl Etcd {
             ..pb::RangeRequest::default()
         };
         let mut kv = self.kv()?;
-        let answer = within(kv.range(request)).await?;
-        Ok(View::read(&self.prefix, answer.kvs))
+        let answer = within(kv.range(request)).await;
+        if answer.is_err() {
+            // The next one trusts the CAs of then.
+            self.link = None;
+        }
+        Ok(View::read(&self.prefix, answer?.kvs))
     }
 
     /// Removes the leader key as it was read, and tells its owner not to lead: others then need

@@ -65,7 +65,7 @@ impl Keeper {
     pub async fn run(mut self) {
         loop {
             let told = self.assignment.borrow_and_update().clone();
-            let told = told.filter(|told| told.claims.iter().any(|it| it.id.is_database()));
+            let told = told.filter(|told| may_lead(told));
             let Some(told) = told else {
                 if self.assignment.changed().await.is_err() {
                     return;
@@ -101,7 +101,7 @@ impl Keeper {
             tokio::select! {
                 changed = self.assignment.changed() => {
                     let told = self.assignment.borrow_and_update().clone();
-                    let keeps = told.is_some_and(|it| it.claims.iter().any(|it| it.id.is_database()));
+                    let keeps = told.is_some_and(|told| may_lead(&told));
                     if changed.is_err() || !keeps {
                         return changed.is_ok();
                     }
@@ -123,6 +123,10 @@ impl Keeper {
             }
         }
     }
+}
+
+fn may_lead(told: &Assignment) -> bool {
+    told.claims.iter().any(|claim| claim.id.is_database())
 }
 
 /// What is to be done that takes its time.
@@ -266,7 +270,7 @@ async fn remove(mut etcd: tokio::sync::OwnedMutexGuard<Etcd>, leader: &Leader, v
     match etcd.remove(leader, view).await {
         Ok(true) => tracing::warn!(
             leader = name,
-            "this node holds db/primary: the leader key of {name}, whose fence is closed, is removed"
+            "this node holds db/primary, the fence of {name} is closed: its leader key is removed"
         ),
         // It is read again, and then removed as it is.
         Ok(false) => tracing::debug!(leader = name, "the leader key of {name} has changed"),

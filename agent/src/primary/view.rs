@@ -132,9 +132,17 @@ pub(super) mod tests {
     /// Of three members of Patroni 3.0.2 in synchronous mode.
     pub fn keys() -> Vec<pb::KeyValue> {
         let member = |role: &str, state: &str| {
-            format!(
-                r#"{{"conn_url":"postgres://10.0.0.1:5432/postgres","api_url":"https://10.0.0.1:8008/patroni","state":"{state}","role":"{role}","version":"3.0.2","xlog_location":67108864,"timeline":1}}"#
-            )
+            let at = "10.0.0.1";
+            serde_json::json!({
+                "conn_url": format!("postgres://{at}:5432/postgres"),
+                "api_url": format!("https://{at}:8008/patroni"),
+                "state": state,
+                "role": role,
+                "version": "3.0.2",
+                "xlog_location": 67_108_864,
+                "timeline": 1,
+            })
+            .to_string()
         };
         let kv = |key: &str, value: &str, mod_revision| pb::KeyValue {
             key: format!("/service/a/{key}").into_bytes(),

@@ -17,6 +17,8 @@ pub enum Case {
     Cut,
     /// The leader is cut from the other databases, and from nobody else.
     CutFromReplicas,
+    /// The leader is cut from everyone but the proxies, and so the clients.
+    CutButProxies,
     /// The leader is cut from etcd, its own member too.
     CutFromEtcd,
     /// The leader's PostgreSQL is killed.
@@ -31,11 +33,12 @@ pub enum Case {
 
 impl Case {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Power,
         Self::Frozen,
         Self::Cut,
         Self::CutFromReplicas,
+        Self::CutButProxies,
         Self::CutFromEtcd,
         Self::Postgresql,
         Self::Both,
@@ -50,6 +53,7 @@ impl Case {
             Self::Frozen => "leader frozen",
             Self::Cut => "leader cut off",
             Self::CutFromReplicas => "leader cut from replicas",
+            Self::CutButProxies => "leader cut but from proxies",
             Self::CutFromEtcd => "leader cut from etcd",
             Self::Postgresql => "postgres killed",
             Self::Both => "Patroni and postgres killed",
@@ -64,6 +68,7 @@ impl Case {
             Self::Power | Self::Frozen | Self::Cut | Self::Switchover => true,
             // One that is up again at once leads on, one that is cut may go on waiting.
             Self::CutFromReplicas
+            | Self::CutButProxies
             | Self::CutFromEtcd
             | Self::Postgresql
             | Self::Both
@@ -86,6 +91,14 @@ impl Case {
             Self::CutFromReplicas => {
                 let others = super::rival::NODES.iter().filter(|it| **it != leader);
                 let others = others.copied().collect::<Vec<_>>().join(",");
+                lab(&["partition", leader, "|", &others])
+            }
+            Self::CutButProxies => {
+                let near = cluster.proxies();
+                let all = cluster.lab.nodes()?;
+                let others = all.iter().map(String::as_str);
+                let others = others.filter(|it| *it != leader && !near.contains(it));
+                let others = others.collect::<Vec<_>>().join(",");
                 lab(&["partition", leader, "|", &others])
             }
             Self::CutFromEtcd => on_leader(CUT_ETCD),
@@ -112,7 +125,7 @@ impl Case {
         match self {
             Self::Power => lab(&["start", leader]),
             Self::Frozen => lab(&["thaw", leader]),
-            Self::Cut | Self::CutFromReplicas => lab(&["heal"]),
+            Self::Cut | Self::CutFromReplicas | Self::CutButProxies => lab(&["heal"]),
             Self::CutFromEtcd => {
                 let heal = "nft delete table inet cut_from_etcd";
                 cluster.lab.sh(leader, heal).map(drop)

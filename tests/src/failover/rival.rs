@@ -189,6 +189,14 @@ impl Cluster {
         Ok(now().saturating_sub(since))
     }
 
+    /// The machines through which it is reached.
+    pub const fn proxies(&self) -> &'static [&'static str] {
+        match self.rival {
+            Rival::Hamesh => &["haproxy-int-1", "haproxy-int-2"],
+            Rival::Patroni | Rival::PatroniFast => &[PLAIN_PROXY.0],
+        }
+    }
+
     /// What one statement gave, which must succeed in the end.
     ///
     /// # Errors

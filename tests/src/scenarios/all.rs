@@ -316,6 +316,10 @@ pub const ALL: &[Scenario] = &[
         database::faults::without_coordinators,
     ),
     on_served(
+        "without etcd the database goes on",
+        database::faults::without_etcd,
+    ),
+    on_served(
         "random faults, one after another, lose nothing",
         served::soaked::a_few,
     ),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hamesh_proto::ids::ClaimId;
+
 use super::Holder;
 use crate::claims::world::{Subject, World};
 
@@ -21,15 +23,10 @@ impl Holder {
     /// Opens what may be open without a lease, unless there is one: then the lease alone counts.
     pub(super) fn open_without(&mut self, without: Without, world: &mut impl World) {
         let now = world.now();
-        let ours = |id: &&crate::claims::holder::ClaimId| id.is_database();
-        if self.by_hand.iter().any(|id| ours(&id)) {
-            return;
-        }
-        let mut databases = self.duties.values();
-        let Some(duty) = databases.find(|duty| duty.spec().subject() == Subject::Database) else {
-            return;
-        };
-        if duty.is_open(now) {
+        let by_hand = self.by_hand.iter().any(ClaimId::is_database);
+        let mut duties = self.duties.values();
+        let duty = duties.find(|duty| duty.spec().subject() == Subject::Database);
+        if by_hand || duty.is_none_or(|duty| duty.is_open(now)) {
             return;
         }
         // Tried again at the next look; a fence that is not there is loaded meanwhile.

@@ -16,8 +16,12 @@ use crate::scenarios::served::until_as_wanted;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
 
+/// How long what others need is away: many times a lease.
+const OUTAGE: Duration = Duration::from_secs(15);
 /// How long is written on after all is well again.
 const AFTER: Duration = Duration::from_secs(2);
+/// Through which clients reach the databases.
+const PROXIES: [&str; 2] = ["haproxy-int-1", "haproxy-int-2"];
 /// Kills PostgreSQL's first process.
 const KILL_POSTGRESQL: &str = "kill -KILL $(head -1 /var/lib/postgresql/15/hamesh/postmaster.pid)";
 /// Kills Patroni and all that it started.
@@ -26,10 +30,11 @@ const KILL_ALL: &str = "systemctl kill --signal=KILL --kill-who=all patroni";
 /// The leader lost in each way: another one leads, and nothing that was acknowledged is lost; back
 /// again, the one of before follows.
 pub fn leader_lost(world: &World) -> Result<()> {
-    let faults: [(&str, Fault); 5] = [
+    let faults: [(&str, Fault); 6] = [
         ("power cut", Fault::Lab("kill", "start")),
         ("frozen", Fault::Lab("freeze", "thaw")),
         ("cut off", Fault::Lab("cut", "heal")),
+        ("cut off from all but the proxies", Fault::AllButProxies),
         ("PostgreSQL killed", Fault::Script(KILL_POSTGRESQL)),
         ("Patroni and PostgreSQL killed", Fault::Script(KILL_ALL)),
     ];
@@ -80,7 +85,7 @@ pub fn without_coordinators(world: &World) -> Result<()> {
     };
     let ((), written) = while_writing(&client, || {
         all("stop")?;
-        sleep(Duration::from_secs(15));
+        sleep(OUTAGE);
         all("start")
     })?;
     println!("    without a coordinator: {written}");
@@ -91,11 +96,41 @@ pub fn without_coordinators(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// etcd is gone on all three, for longer than any lease: what leads goes on.
+pub fn without_etcd(world: &World) -> Result<()> {
+    let site = &world.site;
+    let client = Client::of(world)?;
+    let leader = until_whole(site)?.leader;
+    let all = |what: &str| -> Result<()> {
+        for node in NODES {
+            site.sh(node, &format!("systemctl {what} etcd"))?;
+        }
+        Ok(())
+    };
+    let ((), written) = while_writing(&client, || {
+        // What watches over the role would start it at once.
+        all("mask --runtime")?;
+        all("stop --no-block")?;
+        sleep(OUTAGE);
+        all("unmask --runtime")?;
+        all("start --no-block")?;
+        site.until_whole()?;
+        until_as_wanted(site, &NODES)
+    })?;
+    println!("    without etcd: {written}");
+    ensure!(written.failed() == 0, "{written}: {}", written.complaints);
+    let after = until_whole(site)?.leader;
+    ensure!(after == leader, "{after} leads, not {leader}");
+    Ok(())
+}
+
 /// What is done to a machine.
 #[derive(Clone, Copy)]
 enum Fault {
     /// By the lab, and how that is ended.
     Lab(&'static str, &'static str),
+    /// It reaches the proxies, and so is reached by clients, and nobody else.
+    AllButProxies,
     /// By a script on it. It goes on by itself.
     Script(&'static str),
 }
@@ -107,6 +142,10 @@ fn lose(world: &World, lost: &str, fault: Fault, moves: bool) -> Result<crate::s
     let ((), written) = while_writing(&client, || {
         match fault {
             Fault::Lab(begin, _) => drop(site.lab.must([begin, lost])?),
+            Fault::AllButProxies => {
+                let others = site.others(&[lost, PROXIES[0], PROXIES[1]]).join(",");
+                site.lab.must(["partition", lost, "|", &others])?;
+            }
             Fault::Script(script) => drop(site.sh(lost, script)?),
         }
         if moves {
@@ -116,8 +155,10 @@ fn lose(world: &World, lost: &str, fault: Fault, moves: bool) -> Result<crate::s
             client.told(LEADER, "select 1").map(drop)
         })?;
         sleep(AFTER);
-        if let Fault::Lab(_, end) = fault {
-            site.lab.must([end, lost])?;
+        match fault {
+            Fault::Lab(_, end) => drop(site.lab.must([end, lost])?),
+            Fault::AllButProxies => drop(site.lab.must(["heal"])?),
+            Fault::Script(_) => {}
         }
         site.until_whole()?;
         until_as_wanted(site, &NODES)?;
