@@ -107,7 +107,6 @@ impl Parts {
         let (keys_tx, keys) = watch::channel(None);
         let (claims_tx, claims) = watch::channel(Report::default());
         let (stop_claims, stop) = watch::channel(false);
-        let metrics = || Arc::clone(&self.metrics);
 
         let publisher = Publisher {
             node: self.node.to_string(),
@@ -145,20 +144,19 @@ impl Parts {
             databases: database::start(tasks, &self.credentials, &self.held),
             renewed,
             state: session_tx,
-            metrics: metrics(),
+            metrics: Arc::clone(&self.metrics),
         };
         tasks.spawn(talker.run());
         tasks.spawn(self.upgrades.clone().run());
         tasks.spawn(self.renewal(renewed_tx).run());
         self.proxied(tasks, &peers);
-        let database = self.leading(tasks);
         let inputs = (
             keys,
             self.checks(tasks),
             peers.clone(),
             stop,
             session.clone(),
-            database,
+            self.leading(tasks),
         );
         tasks.spawn(self.holder(inputs, claims_tx).run());
         let sources = Sources {

@@ -109,12 +109,9 @@ impl RunDir {
     /// # Errors
     /// The system's own; what was told before is told yet.
     pub fn lead_until(&self, until: Moment) -> io::Result<()> {
-        self.write(DATABASE_LEASE, format!("{}\n", until.nanos()).as_bytes())?;
-        // Patroni runs as another user.
-        fs::set_permissions(
-            self.0.join(DATABASE_LEASE),
-            fs::Permissions::from_mode(0o644),
-        )
+        let text = format!("{}\n", until.nanos());
+        // Patroni runs as another user, and there is no secret in it.
+        self.write_for(0o644, DATABASE_LEASE, text.as_bytes())
     }
 
     /// What was told last in this boot; `None`: this node never led in it.
@@ -137,11 +134,20 @@ impl RunDir {
     }
 
     fn write(&self, name: &str, text: &[u8]) -> io::Result<()> {
+        self.write_for(0o600, name, text)
+    }
+
+    fn write_for(&self, mode: u32, name: &str, text: &[u8]) -> io::Result<()> {
         let path = self.0.join(name);
         let fresh = self.0.join(format!("{name}.new"));
         let mut options = File::options();
         options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(&fresh)?.write_all(text)?;
+        let mut file = options.open(&fresh)?;
+        file.write_all(text)?;
+        if mode != 0o600 {
+            // Beyond what the umask leaves of a mode at creation.
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
         fs::rename(&fresh, &path)
     }
 }

@@ -148,6 +148,12 @@ impl Service {
             .collect()
     }
 
+    fn database_told(&mut self, orders: &Orders) -> Result<(), Unheard> {
+        let without = self.database.words.borrow_and_update().without;
+        orders.give(Order::Health(self.judged()))?;
+        orders.give(Order::Database(without))
+    }
+
     async fn serve(&mut self, mut thread: Thread, fencing: &mut Fencing) {
         let mut heard = self.alive();
         self.assignment.mark_changed();
@@ -174,12 +180,7 @@ impl Service {
                     self.health.mark_unchanged();
                     orders.give(Order::Health(self.judged()))
                 }
-                Ok(()) = self.database.words.changed() => {
-                    let without = self.database.words.borrow_and_update().without;
-                    orders
-                        .give(Order::Health(self.judged()))
-                        .and_then(|()| orders.give(Order::Database(without)))
-                }
+                Ok(()) = self.database.words.changed() => self.database_told(orders),
                 Ok(()) = self.peers.changed() => {
                     self.peers.mark_unchanged();
                     let now = self.alive();

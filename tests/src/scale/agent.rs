@@ -52,6 +52,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// What they saw.
     pub tally: Arc<Tally>,
+    /// None of them is a database.
+    pub database: watch::Sender<v1::DatabaseState>,
 }
 
 impl Shared {
@@ -64,6 +66,7 @@ impl Shared {
             machine: system::Machine::read(),
             metrics: Arc::new(Metrics::new(version())?),
             tally: Arc::default(),
+            database: watch::Sender::new(v1::DatabaseState::Unspecified),
         })
     }
 }
@@ -90,7 +93,6 @@ type Inputs = (
     watch::Sender<Observed>,
     watch::Sender<Arc<PeersView>>,
     watch::Sender<u64>,
-    watch::Sender<v1::DatabaseState>,
 );
 
 /// Trades a token for an identity.
@@ -161,7 +163,6 @@ impl Enrolled {
         shared: Shared,
     ) -> Running {
         let (observed_tx, observed) = watch::channel(Observed::default());
-        let (database_tx, database) = watch::channel(v1::DatabaseState::Unspecified);
         let (peers_tx, peers) = watch::channel(Arc::new(PeersView::new()));
         let (renewed_tx, renewed) = watch::channel(0);
         let (facts_tx, facts) = watch::channel(None);
@@ -176,7 +177,7 @@ impl Enrolled {
             start,
             machine: shared.machine.clone(),
             observed,
-            database,
+            database: shared.database.subscribe(),
             assignment: held.assignment(),
             claims: claims.clone(),
             session: session.clone(),
@@ -193,11 +194,10 @@ impl Enrolled {
             claims,
             followed: Term::default(),
         };
-        // Nothing applies roles here: what it would do is asked of nobody.
+        // Nothing applies roles here, nor does a database run: nobody is asked.
         let (_, roles, heard) = apply_link::link(PathBuf::new(), shared.metrics.roles.clone());
-        // Nor does a database run.
-        let (_, databases) = database::desk(credentials.clone(), held.assignment());
         let talker = Session {
+            databases: database::desk(credentials.clone(), held.assignment()).1,
             credentials,
             held: held.clone(),
             start,
@@ -210,7 +210,6 @@ impl Enrolled {
             upgrades,
             roles,
             heard,
-            databases,
             renewed,
             state: session_tx,
             metrics: Arc::clone(&shared.metrics),
@@ -232,7 +231,7 @@ impl Enrolled {
         Running {
             session,
             _tasks: tasks,
-            _inputs: (observed_tx, peers_tx, renewed_tx, database_tx),
+            _inputs: (observed_tx, peers_tx, renewed_tx),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -107,7 +107,7 @@ impl Window {
     }
 }
 
-fn look(place: &PathBuf, what: What, origin: Instant, over: &AtomicBool) -> Vec<Sample> {
+fn look(place: &Path, what: What, origin: Instant, over: &AtomicBool) -> Vec<Sample> {
     let mut entered = None;
     let mut window = None;
     let mut samples = Vec::new();
