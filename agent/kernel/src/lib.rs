@@ -8,8 +8,9 @@
 //! (when to announce), [`duplicates`] (who else answers), [`reconcile`] (what others changed).
 //!
 //! Dull drivers, tested in network namespaces: [`fence`], [`database`], [`load`], [`rtnl`],
-//! [`packet`], [`exit`], [`thread`], and [`vips`], which puts them in order. They block, wait for the kernel alone, and
-//! work without an asynchronous runtime: the holder's thread polls their descriptors.
+//! [`packet`], [`exit`], [`thread`], and [`vips`], which puts them in order. They block, wait for
+//! the kernel alone, and work without an asynchronous runtime: the holder's thread polls their
+//! descriptors.
 //!
 //! Absent on purpose: leases and decisions. A caller brings the deadline.
 

@@ -74,8 +74,14 @@ pub fn agent_restarted(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// No coordinator answers, for longer than any lease: what leads goes on.
-pub fn without_coordinators(world: &World) -> Result<()> {
+/// What leads goes on without those that it needs to begin.
+pub fn left_alone(world: &World) -> Result<()> {
+    without_coordinators(world)?;
+    without_etcd(world)
+}
+
+/// No coordinator answers, for longer than any lease.
+fn without_coordinators(world: &World) -> Result<()> {
     let site = &world.site;
     let client = Client::of(world)?;
     let leader = until_whole(site)?.leader;
@@ -96,8 +102,8 @@ pub fn without_coordinators(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// etcd is gone on all three, for longer than any lease: what leads goes on.
-pub fn without_etcd(world: &World) -> Result<()> {
+/// etcd is gone on all three, for longer than any lease.
+fn without_etcd(world: &World) -> Result<()> {
     let site = &world.site;
     let client = Client::of(world)?;
     let leader = until_whole(site)?.leader;
