@@ -312,8 +312,8 @@ pub const ALL: &[Scenario] = &[
         database::faults::agent_restarted,
     ),
     on_served(
-        "the database goes on without a coordinator, and without etcd",
-        database::faults::left_alone,
+        "without a coordinator the database goes on",
+        database::faults::without_coordinators,
     ),
     on_served(
         "random faults, one after another, lose nothing",

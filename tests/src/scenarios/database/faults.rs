@@ -16,7 +16,7 @@ use crate::scenarios::served::until_as_wanted;
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
 
-/// How long what others need is away: many times a lease.
+/// How long coordinators are away: many times a lease.
 const OUTAGE: Duration = Duration::from_secs(15);
 /// How long is written on after all is well again.
 const AFTER: Duration = Duration::from_secs(2);
@@ -74,14 +74,8 @@ pub fn agent_restarted(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// What leads goes on without those that it needs to begin.
-pub fn left_alone(world: &World) -> Result<()> {
-    without_coordinators(world)?;
-    without_etcd(world)
-}
-
-/// No coordinator answers, for longer than any lease.
-fn without_coordinators(world: &World) -> Result<()> {
+/// No coordinator answers, for longer than any lease: what leads goes on.
+pub fn without_coordinators(world: &World) -> Result<()> {
     let site = &world.site;
     let client = Client::of(world)?;
     let leader = until_whole(site)?.leader;
@@ -97,34 +91,6 @@ fn without_coordinators(world: &World) -> Result<()> {
     println!("    without a coordinator: {written}");
     ensure!(written.failed() == 0, "{written}: {}", written.complaints);
     site.until_whole()?;
-    let after = until_whole(site)?.leader;
-    ensure!(after == leader, "{after} leads, not {leader}");
-    Ok(())
-}
-
-/// etcd is gone on all three, for longer than any lease.
-fn without_etcd(world: &World) -> Result<()> {
-    let site = &world.site;
-    let client = Client::of(world)?;
-    let leader = until_whole(site)?.leader;
-    let all = |what: &str| -> Result<()> {
-        for node in NODES {
-            site.sh(node, &format!("systemctl {what} etcd"))?;
-        }
-        Ok(())
-    };
-    let ((), written) = while_writing(&client, || {
-        // What watches over the role would start it at once.
-        all("mask --runtime")?;
-        all("stop --no-block")?;
-        sleep(OUTAGE);
-        all("unmask --runtime")?;
-        all("start --no-block")?;
-        site.until_whole()?;
-        until_as_wanted(site, &NODES)
-    })?;
-    println!("    without etcd: {written}");
-    ensure!(written.failed() == 0, "{written}: {}", written.complaints);
     let after = until_whole(site)?.leader;
     ensure!(after == leader, "{after} leads, not {leader}");
     Ok(())
