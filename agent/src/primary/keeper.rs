@@ -181,7 +181,7 @@ impl Look {
         let act = self.standing.observe(leased, self.patroni.look(), now);
         let seen = seen.map(|seen| (seen.view.as_ref(), now.since(seen.asked), seen));
         let known = seen.map(|(view, age, _)| (view, age));
-        let judged = judge(me, known, self.postgresql.look().is_some());
+        let judged = judge(me, known, self.postgresql.look().is_some(), leased);
         let fresh = seen.filter(|(_, age, _)| *age <= STALE_AFTER);
         let reads = |view: &View| {
             !view.leads(me) && view.members.get(me).is_some_and(|member| member.reads())
