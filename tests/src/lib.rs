@@ -16,6 +16,7 @@
 pub mod failover;
 pub mod lab;
 pub mod model;
+pub mod patroni;
 pub mod properties;
 pub mod scale;
 pub mod scenarios;

@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::Result;
 
 use super::rival::{Cluster, Members};
+use crate::scenarios::served::sql::NODES;
 
 /// One way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -89,7 +90,7 @@ impl Case {
             Self::Frozen => lab(&["freeze", leader]),
             Self::Cut => lab(&["cut", leader]),
             Self::CutFromReplicas => {
-                let others = super::rival::NODES.iter().filter(|it| **it != leader);
+                let others = NODES.iter().filter(|it| **it != leader);
                 let others = others.copied().collect::<Vec<_>>().join(",");
                 lab(&["partition", leader, "|", &others])
             }

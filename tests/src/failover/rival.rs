@@ -5,18 +5,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
 use tempfile::NamedTempFile;
 
 use super::case::Case;
 use crate::lab::Lab;
-use crate::scenarios::served::sql::Client;
+use crate::patroni::{self, Member};
+use crate::scenarios::served::sql::{Client, NODES};
 use crate::scenarios::{Ground, World};
 use crate::site::wait::until;
 use crate::sql::{self, Writer, now};
 
-/// The machines.
-pub const NODES: [&str; 3] = ["database-1", "database-2", "database-3"];
 /// What the machines of Patroni alone are.
 const PLAIN_SITE: &str = "lab/sites/plain-databases.yaml";
 const PLAIN_SCRIPT: &str = "lab/plain/database.sh";
@@ -24,7 +22,6 @@ const PLAIN_SCRIPT: &str = "lab/plain/database.sh";
 const PLAIN_PROXY: (&str, &str) = ("control-1", "192.168.56.31");
 /// How long anything may take: Patroni's own times are half a minute.
 const PATIENCE: Duration = Duration::from_secs(240);
-const LIST: &str = "timeout 10 patronictl -c /etc/patroni/config.yml list -f json";
 
 /// Who is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -78,15 +75,6 @@ pub struct Members {
     pub leader: String,
     /// Has each commit before it is acknowledged.
     pub standby: String,
-}
-
-/// A member, as `patronictl list` shows it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Member {
-    member: String,
-    role: String,
-    state: String,
 }
 
 impl Cluster {
@@ -153,9 +141,8 @@ impl Cluster {
     pub fn until_whole(&self) -> Result<Members> {
         until("the cluster is whole", PATIENCE, || {
             let members = self.members(|_| true)?;
-            let up = |it: &Member| it.state == "running" || it.state == "streaming";
             ensure!(
-                members.len() == NODES.len() && members.iter().all(up),
+                members.len() == NODES.len() && members.iter().all(Member::is_up),
                 "{members:?}"
             );
             roles(&members)
@@ -230,8 +217,7 @@ impl Cluster {
     /// The members, as the first of those that are there sees them.
     fn members(&self, is_there: impl Fn(&str) -> bool) -> Result<Vec<Member>> {
         let asked = NODES.into_iter().find(|node| is_there(node));
-        let told = self.lab.sh(asked.context("nobody is there")?, LIST)?;
-        serde_json::from_str(&told).with_context(|| format!("patronictl printed:\n{told}"))
+        patroni::members(&self.lab, asked.context("nobody is there")?)
     }
 }
 

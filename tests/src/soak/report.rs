@@ -47,7 +47,9 @@ impl fmt::Display for Report {
         writeln!(f, "{:<22} faults  longest outage: page       SQL", "kind")?;
         for (kind, windows) in kinds {
             let longest = |of: &Written| {
-                let silences = windows.iter().map(|it| silence(of, it));
+                let silences = windows
+                    .iter()
+                    .map(|it| of.silence_within(it.from, it.until));
                 silences.max().unwrap_or_default().as_secs_f64()
             };
             writeln!(
@@ -72,17 +74,6 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// The longest time without an answer in a window.
-fn silence(of: &Written, window: &Window) -> Duration {
-    let times: Vec<_> = of.acknowledged().collect();
-    let pairs = times.windows(2);
-    let within = pairs.filter(|pair| pair[1] >= window.from && pair[0] <= window.until);
-    within
-        .map(|pair| pair[1] - pair[0])
-        .max()
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::scenarios::World;
 use crate::sql::Writer;
 
-const PROBER: &str = include_str!("prober.py");
+const PROBER: &str = concat!(include_str!("../sql/pace.py"), include_str!("prober.py"));
 /// The page's address, and its name.
 const PLACE: [&str; 2] = ["192.168.30.130", "www.thirteen.test"];
 /// Connections, and the milliseconds between two requests of one.

@@ -1,7 +1,8 @@
 //! A client that writes rows without a pause, and what became of each of them.
 //!
-//! It is a program of its own (`writer.py`, on PostgreSQL's own library), so that it runs where a
-//! client of the lab does; its times are of the machine's monotonic clock, as everyone's here.
+//! It is a program of its own (`pace.py` and `writer.py`, on PostgreSQL's own library), so that it
+//! runs where a client of the lab does; its times are of the machine's monotonic clock, as
+//! everyone's here.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use hamesh_agent::claims::machine::monotonic;
 
 /// The program.
-pub const WRITER: &str = include_str!("writer.py");
+pub const WRITER: &str = concat!(include_str!("pace.py"), include_str!("writer.py"));
 /// Connections that write at the same time.
 pub const CONNECTIONS: &str = "8";
 /// Between two rows of one connection, in milliseconds.
@@ -115,9 +116,16 @@ impl Written {
 
     /// The longest time without an acknowledgement that ended after `since`.
     pub fn longest_silence(&self, since: Duration) -> Duration {
+        self.silence_within(since, Duration::MAX)
+    }
+
+    /// The longest time without an acknowledgement that ended after `from` and began before
+    /// `until`.
+    pub fn silence_within(&self, from: Duration, until: Duration) -> Duration {
         let times: Vec<_> = self.acknowledged().collect();
-        let pairs = times.windows(2).filter(|pair| pair[1] >= since);
-        let silences = pairs.map(|pair| pair[1] - pair[0]);
+        let pairs = times.windows(2);
+        let within = pairs.filter(|pair| pair[1] >= from && pair[0] <= until);
+        let silences = within.map(|pair| pair[1] - pair[0]);
         silences.max().unwrap_or_default()
     }
 

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 use crate::lab::Lab;
+use crate::patroni;
 use crate::scenarios::World;
 use crate::scenarios::served::sql::NODES;
 use crate::site::wait::until;
@@ -12,15 +13,6 @@ use crate::site::{PATIENCE, Site};
 
 const SITE: &str = "lab/sites/plain-databases.yaml";
 const SCRIPT: &str = "lab/plain/database.sh";
-
-/// A member, as `patronictl list` shows it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Member {
-    member: String,
-    role: String,
-    state: String,
-}
 
 /// `coordctl role status`
 #[derive(Debug, Deserialize)]
@@ -105,11 +97,9 @@ fn build(lab: &Lab) -> Result<()> {
 /// Waits until one leads and two follow; who leads.
 fn until_led(lab: &Lab) -> Result<String> {
     until("one leads, and two follow", PATIENCE, || {
-        let list = "patronictl -c /etc/patroni/config.yml list -f json";
-        let members: Vec<Member> = serde_json::from_str(&lab.sh(NODES[0], list)?)?;
-        let up = |it: &&Member| it.state == "running" || it.state == "streaming";
+        let members = patroni::members(lab, NODES[0])?;
         let having = |role: &str| {
-            let up = members.iter().filter(up);
+            let up = members.iter().filter(|it| it.is_up());
             up.filter(|it| it.role == role).collect::<Vec<_>>()
         };
         ensure!(having("Replica").len() == 2, "{members:?}");

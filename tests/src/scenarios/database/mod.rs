@@ -13,6 +13,7 @@ use super::identity::enrol_anew;
 use super::packages::APT;
 use super::served::sql::{Client, LEADER, NODES, REPLICAS};
 use super::served::until_as_wanted;
+use crate::patroni::{self, Member};
 use crate::site::wait::until;
 use crate::site::{PATIENCE, Site};
 use crate::sql::Written;
@@ -28,15 +29,6 @@ const STREAMING: &str = "runuser -u postgres -- psql -XAtqc \
 /// The members of etcd, one a line.
 const MEMBERS: &str = "pem=/etc/hamesh/database/etcd.pem; ETCDCTL_API=3 etcdctl \
     --endpoints=https://127.0.0.1:2379 --cacert=$pem --cert=$pem --key=$pem.key member list";
-
-/// A member, as `patronictl list` shows it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Member {
-    member: String,
-    role: String,
-    state: String,
-}
 
 /// The members of a cluster that is whole.
 pub struct Cluster {
@@ -132,9 +124,7 @@ fn rotate(site: &Site, secret: &str) -> Result<()> {
 /// The members, as one that is not this node sees them.
 fn members(site: &Site, but: &str) -> Result<Vec<Member>> {
     let asked = NODES.iter().find(|node| **node != but);
-    let list = "patronictl -c /etc/patroni/config.yml list -f json";
-    let told = site.sh(asked.unwrap_or(&NODES[0]), list)?;
-    serde_json::from_str(&told).with_context(|| format!("patronictl printed:\n{told}"))
+    patroni::members(&site.lab, asked.unwrap_or(&NODES[0]))
 }
 
 /// Waits until one leads and both others follow it, one of them with each commit.
@@ -150,8 +140,7 @@ pub fn until_whole(site: &Site) -> Result<Cluster> {
         };
         let (leader, standby) = (only("Leader")?, only("Sync Standby")?);
         only("Replica")?;
-        let up = |it: &Member| it.state == "running" || it.state == "streaming";
-        ensure!(members.iter().all(up), "{members:?}");
+        ensure!(members.iter().all(Member::is_up), "{members:?}");
         let streaming = site.sh(&leader, STREAMING)?;
         ensure!(streaming.trim() == "2", "to {streaming} of two replicas");
         Ok(Cluster { leader, standby })
